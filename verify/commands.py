@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,7 +17,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Budget = Annotated[str, typer.Option(help="quick or full.")]
 Jobs = Annotated[int, typer.Option(help="Worker processes on this machine.", min=1)]
 Seed = Annotated[int, typer.Option(help="Seed of the run; same seed, same result.", min=0)]
-Dask = Annotated[Optional[str], typer.Option(help="Address of a Dask scheduler (extra [dask]).")]
+Dask = Annotated[str | None, typer.Option(help="Address of a Dask scheduler (extra [dask]).")]
 
 MARK = {"holds": "[green]holds[/]", "violated": "[red]violated[/]", "inconclusive": "[yellow]inconclusive[/]", "powerless": "[bold red]powerless[/]"}
 
@@ -97,13 +97,13 @@ def _claim_text(chosen: Any) -> str:
 
 
 def check(
-    keys: Annotated[Optional[list[str]], typer.Argument(help="Keys of guarantees or papers; all when omitted.")] = None,
+    keys: Annotated[list[str] | None, typer.Argument(help="Keys of guarantees or papers; all when omitted.")] = None,
     budget: Budget = "quick",
     jobs: Jobs = 1,
     seed: Seed = 0,
-    out: Annotated[Optional[Path], typer.Option(help="Folder of the record; the same folder continues an interrupted run.")] = None,
-    instance: Annotated[Optional[Path], typer.Option(help="Replay one instance from a file (one key only).")] = None,
-    csv: Annotated[Optional[Path], typer.Option(help="Also write the results as CSV.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the record; the same folder continues an interrupted run.")] = None,
+    instance: Annotated[Path | None, typer.Option(help="Replay one instance from a file (one key only).")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Also write the results as CSV.")] = None,
     dask: Dask = None,
     json_: Json = False,
 ) -> None:
@@ -195,7 +195,7 @@ def print_run(found: Run) -> None:
 
 def plot(
     key: Annotated[str, typer.Argument(help="Key of a guarantee.")],
-    out: Annotated[Optional[Path], typer.Option(help="File: .png, .svg or .pdf; KEY.png in this folder when omitted.")] = None,
+    out: Annotated[Path | None, typer.Option(help="File: .png, .svg or .pdf; KEY.png in this folder when omitted.")] = None,
 ) -> None:
     """Draw the figure of a guarantee."""
     from verify.figures import draw
@@ -210,9 +210,9 @@ def plot(
 def report(
     out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("lemmata-report"),
     budget: Budget = "quick",
-    jobs: Annotated[Optional[int], typer.Option(help="Worker processes; the number of cores when omitted.", min=1)] = None,
+    jobs: Annotated[int | None, typer.Option(help="Worker processes; the number of cores when omitted.", min=1)] = None,
     seed: Seed = 0,
-    keys: Annotated[Optional[list[str]], typer.Option("--key", help="Only these papers or guarantees; may be repeated.")] = None,
+    keys: Annotated[list[str] | None, typer.Option("--key", help="Only these papers or guarantees; may be repeated.")] = None,
     certificate: Annotated[bool, typer.Option(help="Certify the shipped policy.")] = True,
     open_: Annotated[bool, typer.Option("--open", help="Open the report in a browser.")] = False,
 ) -> None:
@@ -232,7 +232,7 @@ def hunt(
     key: Annotated[str, typer.Argument(help="Key of a guarantee.")],
     seconds: Annotated[float, typer.Option(help="How long to search.", min=1.0)] = 60.0,
     seed: Seed = 0,
-    out: Annotated[Optional[Path], typer.Option(help="File of the best instance; KEY.instance.json in this folder when omitted.")] = None,
+    out: Annotated[Path | None, typer.Option(help="File of the best instance; KEY.instance.json in this folder when omitted.")] = None,
     json_: Json = False,
 ) -> None:
     """Search for the tightest instance of a guarantee, or for a counterexample."""
@@ -281,7 +281,7 @@ def diff(run_a: Path, run_b: Path, json_: Json = False) -> None:
 
 def export(
     key: Annotated[str, typer.Argument(help="Key of a guarantee.")],
-    out: Annotated[Optional[Path], typer.Option(help="File; KEY.exact.json in this folder when omitted.")] = None,
+    out: Annotated[Path | None, typer.Option(help="File; KEY.exact.json in this folder when omitted.")] = None,
     budget: Budget = "quick",
     seed: Seed = 0,
 ) -> None:

@@ -174,7 +174,7 @@ def result_to_json(result: Result, *, with_seconds: bool = True) -> dict[str, An
         {
             "instance": c.instance.to_json() if isinstance(c.instance, Instance) else {"name": str(c.instance), "params": {}},
             "left": _estimate_to_json(c.left), "right": _estimate_to_json(c.right),
-            "claim": {"relation": c.claim.relation, "absolute": c.claim.slack.absolute, "relative": c.claim.slack.relative,  # type: ignore[union-attr]
+            "claim": {"relation": c.claim.relation, "absolute": c.claim.slack.absolute, "relative": c.claim.slack.relative,
                       "quantifier": c.claim.quantifier, "alternative": c.claim.alternative},
             "verdict": str(c.verdict),
         }

@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["Basis", "Claim", "Comparison", "Estimate", "Instance", "Slack", "Verdict", "binomial_estimate"]
 
-Number: TypeAlias = int | float | Fraction
-Value: TypeAlias = Number | NDArray[np.float64]
+Value: TypeAlias = Any
+"""An `int`, a `float`, a `Fraction`, or an array of floats."""
 
 
 class Verdict(StrEnum):
@@ -47,7 +47,7 @@ def _as_value(name: str, value: Any) -> Value:
         number = value.item() if isinstance(value, (np.floating, np.integer)) else value
         if math.isnan(number):
             raise ValueError(f"{name} must be a number, got nan")
-        return number  # type: ignore[no-any-return]
+        return number
     array = np.asarray(value, dtype=np.float64)
     if np.isnan(array).any():
         raise ValueError(f"{name} must hold numbers, got nan at index {tuple(int(i) for i in np.argwhere(np.isnan(array))[0])}")
@@ -84,8 +84,8 @@ class Estimate:
     """
 
     value: Value
-    lower: Value = None  # type: ignore[assignment]
-    upper: Value = None  # type: ignore[assignment]
+    lower: Value = None
+    upper: Value = None
     failure: float = 0.0
     basis: Basis = Basis.FLOAT
     relimit: Callable[[float], tuple[Any, Any]] | None = field(default=None, compare=False, repr=False)
@@ -96,7 +96,7 @@ class Estimate:
             object.__setattr__(self, name, _as_value(name, self.value if given is None else given))
         if not {np.shape(self.lower), np.shape(self.upper)} <= {np.shape(self.value)}:
             raise ValueError(f"lower and upper must have the shape of value, {np.shape(self.value)}")
-        if np.any(np.asarray(self.lower > self.value)) or np.any(np.asarray(self.value > self.upper)):
+        if np.any(self.lower > self.value) or np.any(self.value > self.upper):
             raise ValueError(f"lower <= value <= upper must hold, got {self.lower} <= {self.value} <= {self.upper}")
         if not 0.0 <= self.failure < 1.0:
             raise ValueError(f"failure must be in [0, 1), got {self.failure}")
@@ -124,7 +124,7 @@ class Estimate:
         if self.relimit is None:
             return self
         lower, upper = self.relimit(failure)
-        low, high = np.minimum(lower, self.value), np.maximum(upper, self.value)  # type: ignore[arg-type]
+        low, high = np.minimum(lower, self.value), np.maximum(upper, self.value)
         return Estimate(self.value, low, high, failure=failure, basis=self.basis, relimit=self.relimit)
 
 
@@ -207,7 +207,7 @@ class Claim:
     """
 
     relation: str
-    slack: Slack | float = 0.0
+    slack: Any = 0.0
     quantifier: str = "all"
     alternative: float | None = None
 
@@ -225,7 +225,7 @@ class Claim:
 
     def judge(self, left: Estimate, right: Estimate) -> Verdict:
         """Return the verdict on one pair of sides."""
-        slack = self.slack.of(right.value)  # type: ignore[union-attr]
+        slack = self.slack.of(right.value)
         if self.relation == ">=":
             return self._one_sided(right.lower, right.upper, left.lower, left.upper, slack, left_is_bound=True)
         if self.relation == "<=":
@@ -312,7 +312,8 @@ class Comparison:
         try:
             np.broadcast_shapes(np.shape(self.left.value), np.shape(self.right.value))
         except ValueError:
-            raise ValueError(f"left has shape {np.shape(self.left.value)} and right {np.shape(self.right.value)}: they cannot be compared") from None
+            shapes = np.shape(self.left.value), np.shape(self.right.value)
+            raise ValueError(f"left and right must have shapes that can be compared, got {shapes[0]} and {shapes[1]}") from None
 
     @property
     def verdict(self) -> Verdict:
@@ -360,7 +361,7 @@ class Comparison:
         """The factor on the right side nearest to 1 beyond which this comparison rejects; None if no factor does."""
         left_low, left_high = (np.asarray(x, dtype=np.float64) for x in (self.left.lower, self.left.upper))
         right_low, right_high = (np.asarray(x, dtype=np.float64) for x in (self.right.lower, self.right.upper))
-        slack = np.asarray(self.claim.slack.of(self.right.value), dtype=np.float64)  # type: ignore[union-attr]
+        slack = np.asarray(self.claim.slack.of(self.right.value), dtype=np.float64)
         with np.errstate(divide="ignore", invalid="ignore"):
             if self.claim.relation == "<=":
                 ratio = np.where(right_high > 0, (left_low - slack) / right_high, np.nan)

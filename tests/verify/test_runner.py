@@ -109,7 +109,8 @@ def test_workers_change_nothing(my_paper, monkeypatch):
 
 def test_a_dask_cluster_changes_nothing(my_paper, monkeypatch):
     distributed = pytest.importorskip("distributed", reason="needs the extra [dask]")
-    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(my_paper), os.environ.get("PYTHONPATH", "")]))
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
         assert run("my_paper", dask=cluster.scheduler_address).digest == run("my_paper").digest
     with pytest.raises(ValueError, match="reachable scheduler"):
         run("my_paper", dask="tcp://127.0.0.1:1")

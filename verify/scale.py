@@ -37,7 +37,7 @@ def run_on_dask(task: Callable[[str, str, int], Any], keys: list[str], budget: s
         client = Client(address, timeout="10s", set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise ValueError(f"dask must be the address of a reachable scheduler, got {address!r}: {error}") from None
-    with client:
+    with client, client.as_current():
         futures = [client.submit(task, key, budget, seed, pure=False) for key in keys]
         for future in as_completed(futures):
             yield future.result()

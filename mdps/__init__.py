@@ -8,8 +8,35 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-_HOMES: dict[str, str] = {}
+_HOMES: dict[str, str] = {
+    **dict.fromkeys(("TabularMDP", "FiniteHorizonMDP", "LinearMDP"), "mdps.models"),
+    **dict.fromkeys(
+        (
+            "InfiniteDiameter",
+            "InvalidDiscount",
+            "InvalidPolicy",
+            "ModelError",
+            "Multichain",
+            "NegativeProbability",
+            "NoAction",
+            "NotConverged",
+            "NotFinite",
+            "NotStochastic",
+            "WrongShape",
+        ),
+        "mdps._errors",
+    ),
+    "Solution": "mdps.solution",
+    "solve": "mdps.solvers",
+    **dict.fromkeys(("Evaluation", "evaluate", "occupancy"), "mdps.evaluation"),
+    **dict.fromkeys(("stationary_distribution", "hitting_times", "diameter", "classify"), "mdps.structure"),
+    "from_gymnasium": "mdps.gymnasium_bridge",
+    **dict.fromkeys(("read_prism", "to_prism", "from_mdptoolbox", "to_mdptoolbox"), "mdps.formats"),
+}
 """Public name to the module that defines it."""
+
+_ROOMS = ("diffusions", "exact", "families", "formats", "robust")
+"""Submodules that `import mdps` makes reachable as attributes."""
 
 __all__ = list(_HOMES)
 
@@ -17,8 +44,10 @@ __all__ = list(_HOMES)
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in _ROOMS:
+        return importlib.import_module(f"mdps.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+    return sorted([*globals(), *_HOMES, *_ROOMS])

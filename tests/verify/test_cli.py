@@ -1,0 +1,130 @@
+"""The command line: exit statuses, one-line errors, and nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from verify.cli import main
+
+pytestmark = pytest.mark.usefixtures("with_my_paper")
+
+
+@pytest.fixture
+def lemmata(capsys, monkeypatch, tmp_path):
+    """Run the command in an empty folder; returns (status, standard output, standard error)."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        with pytest.raises(SystemExit) as stop:
+            main([str(a) for a in arguments])
+        captured = capsys.readouterr()
+        return stop.value.code or 0, captured.out, captured.err
+
+    return call
+
+
+def test_list_show_and_their_json(lemmata):
+    status, out, _ = lemmata("list")
+    assert status == 0
+    assert "my_paper/AM-GM" in out
+    status, out, _ = lemmata("list", "--json")
+    assert {"my_paper/AM-GM", "my_paper/AM-HM"} <= {row["key"] for row in json.loads(out)}
+    status, out, _ = lemmata("show", "my_paper/AM-HM")
+    assert status == 0
+    assert "refuted (ours)" in out
+    assert "false unless" in out
+    status, out, _ = lemmata("show", "my_paper/AM-GM", "--json")
+    assert json.loads(out)["test"].startswith("The geometric mean on the left")
+
+
+def test_check_prints_verdicts_and_the_probability_spent(lemmata):
+    status, out, _ = lemmata("check", "my_paper", "--out", "run", "--csv", "results.csv")
+    assert status == 0
+    assert "2 of 2 as expected" in out
+    status, out, _ = lemmata("check", "my_paper", "--json", "--out", "run")
+    assert status == 0
+    assert len(json.loads(out)["results"]) == 2
+
+
+def test_hunt_saves_what_check_replays(lemmata):
+    status, out, _ = lemmata("hunt", "my_paper/AM-HM", "--seconds", 2, "--json")
+    assert status == 0
+    file = json.loads(out)["file"]
+    status, out, _ = lemmata("check", "my_paper/AM-HM", "--instance", file, "--json")
+    assert status == 0
+    assert json.loads(out)["results"][0]["verdict"] == "violated"
+    status, _, err = lemmata("check", "my_paper/AM-GM", "--instance", file)
+    assert status == 2
+    assert "my_paper/AM-HM" in err
+
+
+def test_plot_writes_the_formats_it_names(lemmata, tmp_path):
+    for name in ("a.png", "b.svg", "c.pdf"):
+        assert lemmata("plot", "my_paper/AM-GM", "--out", name)[0] == 0
+        assert (tmp_path / name).stat().st_size > 1000
+
+
+def test_diff_and_export(lemmata, tmp_path):
+    lemmata("check", "my_paper", "--out", "a")
+    lemmata("check", "my_paper/AM-GM", "--out", "b", "--seed", 5)
+    status, out, _ = lemmata("diff", "a", "b", "--json")
+    assert status == 0
+    assert any(row["field"] == "seed" for row in json.loads(out))
+    status, out, _ = lemmata("export", "my_paper/AM-GM", "--out", "exact.json")
+    assert status == 0
+    done = subprocess.run([sys.executable, "-m", "verify.exact_check", tmp_path / "exact.json"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert "decided alike" in done.stdout
+
+
+BAD = [
+    pytest.param(("check", "my_papre"), "did you mean", id="unknown key"),
+    pytest.param(("show", "nothing/G1"), "key must be", id="unknown guarantee"),
+    pytest.param(("check", "my_paper", "--budget", "medium"), "budget must be one of", id="unknown budget"),
+    pytest.param(("plot", "my_paper/AM-GM", "--out", "figure.txt"), "out must end in", id="unknown format"),
+    pytest.param(("plot", "my_paper/AM-GM", "--out", "nowhere/figure.png"), "existing folder", id="missing folder"),
+    pytest.param(("diff", "a", "b"), "run folder must hold", id="no run"),
+    pytest.param(("check", "my_paper", "--instance", "none.json"), "none.json", id="no instance file"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD)
+def test_bad_input_is_one_line_and_status_two(lemmata, tmp_path, arguments, message):
+    status, _, err = lemmata(*arguments)
+    assert status == 2
+    assert message in err
+    assert err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("arguments", [("check", "my_paper", "--seed", "-1"), ("nonsense",), ("check", "--nonsense"), ("hunt", "my_paper/AM-GM", "--seconds", "x")])
+def test_usage_errors_have_status_two(lemmata, arguments):
+    assert lemmata(*arguments)[0] == 2
+
+
+def test_an_interruption_has_its_own_status(lemmata, monkeypatch):
+    import verify.runner
+
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(verify.runner, "run_check", interrupt)
+    assert lemmata("check", "my_paper")[0] == 130
+
+
+def test_the_version_is_printed(lemmata):
+    status, out, _ = lemmata("--version")
+    assert status == 0
+    assert out.startswith("lemmata ")
+
+
+def test_the_cache_can_be_cleared(lemmata, monkeypatch, tmp_path):
+    monkeypatch.setenv("LEMMATA_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "cache" / "numba-old").mkdir(parents=True)
+    assert lemmata("cache", "path")[1].strip() == str(tmp_path / "cache")
+    assert lemmata("cache", "clear")[0] == 0
+    assert not (tmp_path / "cache").exists()

@@ -197,28 +197,27 @@ def chi2(z: Array, q: Array, radius: float) -> Array:
     reach = np.append(z[order][1:], np.inf)
     with np.errstate(divide="ignore", invalid="ignore"):
         scale = np.sqrt(square / (mass * excess))
-    fits = np.flatnonzero((excess >= 0) & ((square == 0) | (excess > 0) | (np.arange(len(order)) == len(order) - 1)) & _at_most(mean, scale, square, reach))
-    k = int(fits[0])
+        fits = np.where(square == 0, excess >= 0, (excess > 0) & (mean + scale <= reach))
+    fits[-1] = True
+    k = int(np.flatnonzero(fits)[0])
     p = np.zeros_like(q)
     chosen = order[: k + 1]
     lean = 0.0 if square[k] == 0 or excess[k] <= 0 else 1.0 / scale[k]
-    p[chosen] = np.maximum(q[chosen] / mass[k] * (1.0 + (mean[k] - z[chosen]) * lean), 0.0)
+    p[chosen] = q[chosen] / mass[k] * (1.0 + (mean[k] - z[chosen]) * lean)
     return _renormalised(p)
-
-
-def _at_most(mean: Array, scale: Array, square: Array, reach: Array) -> NDArray[np.bool_]:
-    return np.where(square == 0, mean <= reach, mean + np.nan_to_num(scale, nan=np.inf, posinf=np.inf) <= reach)
 
 
 def _prefixes(z: Array, q: Array) -> tuple[Array, Array, Array, Array]:
     """Return mass, mean, centred sum of squares of every prefix, and the mass beyond it (0 for the last)."""
     n = len(z)
     mass, mean, square = np.empty(n), np.empty(n), np.empty(n)
-    m = e = s = 0.0
+    m = s = 0.0
+    # starting from the first entry keeps the square of a group of ties exactly zero
+    e = float(z[0])
     for i in range(n):
         m += q[i]
         d = z[i] - e
-        e += d * q[i] / m
+        e += d * (q[i] / m)
         s += q[i] * d * (z[i] - e)
         mass[i], mean[i], square[i] = m, e, s
     tail = np.append(np.cumsum(q[::-1])[::-1][1:], 0.0)

@@ -15,9 +15,6 @@ __all__ = ["hitting_sparse", "reach_all_dense", "reach_all_sparse", "relative_de
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_CALM = 0.8
-"""A span that shrinks by less than this factor over eight full sweeps is taken as a sign of a periodic chain."""
-
 
 @compiled
 def _advance(value: Floats, image: Floats, step: float) -> None:
@@ -143,4 +140,139 @@ def relative_dense(
                 row = s * actions + policy[s]
                 image[s] = reward[row] + _dot(kernel[row], value)
             _advance(value, image, step)
+    return sweeps, low, high
+
+
+@compiled
+def reach_all_sparse(indptr: NDArray[np.uint64], indices: NDArray[np.int32], data: Floats, actions: int, passes: int) -> bool:
+    """Return True if state 0 reaches every state and every state reaches it; False also when `passes` sweeps do not decide it."""
+    states = (indptr.size - 1) // actions
+    seen = np.zeros(states, np.bool_)
+    queue = np.empty(states, np.int64)
+    seen[0] = True
+    queue[0] = 0
+    head, tail = 0, 1
+    while head < tail and tail < states:
+        s = queue[head]
+        head += 1
+        for k in range(indptr[s * actions], indptr[(s + 1) * actions]):
+            j = indices[k]
+            if data[k] > 0.0 and not seen[j]:
+                seen[j] = True
+                queue[tail] = j
+                tail += 1
+    if tail < states:
+        return False
+    back = np.zeros(states, np.bool_)
+    back[0] = True
+    missing = states - 1
+    for turn in range(passes):
+        before = missing
+        for i in range(states):
+            s = i if turn % 2 == 0 else states - 1 - i
+            if back[s]:
+                continue
+            for k in range(indptr[s * actions], indptr[(s + 1) * actions]):
+                if back[indices[k]] and data[k] > 0.0:
+                    back[s] = True
+                    missing -= 1
+                    break
+        if missing == 0:
+            return True
+        if missing == before:
+            return False
+    return False
+
+
+@compiled
+def reach_all_dense(kernel: Floats, actions: int, passes: int) -> bool:
+    """Do as `reach_all_sparse` with dense rows, shape (S*A, S)."""
+    states = kernel.shape[1]
+    seen = np.zeros(states, np.bool_)
+    queue = np.empty(states, np.int64)
+    seen[0] = True
+    queue[0] = 0
+    head, tail = 0, 1
+    while head < tail and tail < states:
+        s = queue[head]
+        head += 1
+        for row in range(s * actions, (s + 1) * actions):
+            for j in range(states):
+                if kernel[row, j] > 0.0 and not seen[j]:
+                    seen[j] = True
+                    queue[tail] = j
+                    tail += 1
+    if tail < states:
+        return False
+    back = np.zeros(states, np.bool_)
+    back[0] = True
+    missing = states - 1
+    for _ in range(passes):
+        before = missing
+        for s in range(states):
+            if back[s]:
+                continue
+            for row in range(s * actions, (s + 1) * actions):
+                for j in range(states):
+                    if back[j] and kernel[row, j] > 0.0:
+                        back[s] = True
+                        break
+                if back[s]:
+                    missing -= 1
+                    break
+        if missing == 0:
+            return True
+        if missing == before:
+            return False
+    return False
+
+
+@compiled
+def hitting_sparse(
+    indptr: NDArray[np.uint64],
+    indices: NDArray[np.int32],
+    data: Floats,
+    allowed: NDArray[np.bool_],
+    active: NDArray[np.bool_],
+    actions: int,
+    time: Floats,
+    tolerance: float,
+    sweeps: int,
+) -> tuple[int, float, float]:
+    """Sweep in place towards the least expected hitting times of the `active` states; the others are targets or hopeless.
+
+    Every fourth sweep changes nothing and measures low = min(T h - h) and high = max(T h - h) over the active states, where
+    (T h)(s) is the minimum over allowed rows of 1 + P h; it stops when both are at most `tolerance` in size.
+    """
+    states = time.size
+    low, high = -np.inf, np.inf
+    for sweep in range(sweeps):
+        check = sweep % 4 == 3 or sweep == sweeps - 1
+        if check:
+            low, high = np.inf, -np.inf
+        for i in range(states):
+            s = i if sweep % 2 == 0 else states - 1 - i
+            if not active[s]:
+                continue
+            best = np.inf
+            for row in range(s * actions, (s + 1) * actions):
+                if not allowed[row]:
+                    continue
+                total = 1.0
+                own = 0.0
+                for k in range(indptr[row], indptr[row + 1]):
+                    if indices[k] == s and not check:
+                        own += data[k]
+                    else:
+                        total += data[k] * time[indices[k]]
+                if own < 1.0:
+                    best = min(best, total / (1.0 - own))
+            if check:
+                change = best - time[s]
+                low = min(low, change)
+                high = max(high, change)
+            else:
+                time[s] = best
+        if check and max(-low, high) <= tolerance:
+            return sweep + 1, low, high
     return sweeps, low, high

@@ -138,7 +138,7 @@ def american_put(
 
     Examples
     --------
-    >>> american_put(horizon=3).states
+    >>> american_put(horizon=3).n_states
     5
     """
     require_integer("horizon", horizon)

@@ -51,7 +51,7 @@ def two_loops(*, stay: tuple[float, float] = (1.0, 1.0), move: float = 0.0, link
 
     Examples
     --------
-    >>> two_loops().reward.tolist()
+    >>> two_loops().expected_reward.tolist()
     [[1.0, 0.0], [1.0, 0.0]]
     """
     require_finite("move", move)
@@ -101,7 +101,7 @@ def hard_mixture(dimension: int, diameter: float, gap: float, *, signs: Sequence
 
     Examples
     --------
-    >>> hard_mixture(3, 10.0, 0.06).actions
+    >>> hard_mixture(3, 10.0, 0.06).n_actions
     8
     """
     require_integer_between("dimension", dimension, 1, _LARGEST_CUBE)
@@ -151,7 +151,7 @@ def gamble(span: float, *, discount: float | None = None) -> TabularMDP:
 
     Examples
     --------
-    >>> gamble(4.0).reward[:, 0].tolist()
+    >>> gamble(4.0).expected_reward[:, 0].tolist()
     [0.5, 1.0, 0.0]
     """
     require_between("span", span, 1.0, math.inf)

@@ -49,7 +49,7 @@ def river_swim(states: int = 6, *, discount: float | None = None) -> TabularMDP:
 
     Examples
     --------
-    >>> river_swim(3).reward[2, 1]
+    >>> river_swim(3).expected_reward[2, 1]
     np.float64(1.0)
     """
     require_integer("states", states, minimum=2)
@@ -112,7 +112,7 @@ def gridworld(
 
     Examples
     --------
-    >>> gridworld(3, slip=0.0).states
+    >>> gridworld(3, slip=0.0).n_states
     9
     """
     columns = rows if columns is None else columns
@@ -193,7 +193,7 @@ def forest(
 
     Examples
     --------
-    >>> forest(4).reward[3].tolist()
+    >>> forest(4).expected_reward[3].tolist()
     [4.0, 2.0]
     """
     require_integer("states", states, minimum=2)

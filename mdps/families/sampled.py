@@ -66,7 +66,7 @@ def garnet(
 
     Examples
     --------
-    >>> garnet(50, 3, 4, seed=0).states
+    >>> garnet(50, 3, 4, seed=0).n_states
     50
     """
     require_integer("states", states)

@@ -1,0 +1,338 @@
+"""Average reward: relative value iteration, Howard's policy iteration and the occupancy linear program.
+
+For any vector h, the optimal gain of every state lies between the least and the largest entry of T h - h, where
+(T h)(s) = max_a r(s, a) + sum_j p(j | s, a) h(j); the policy that attains the maxima earns at least the least entry.  So every method
+here ends with one sweep and returns that bracket, widened by the rounding the sweep can have suffered: it does not rest on how h was
+found.  A model whose gain may depend on the start state (more than one maximal end component) is refused.
+
+The bias solves gain + h = T h.  It is unique up to a constant only if the optimal recurrent classes hang together; otherwise the one
+found is returned with a note, and so is its span.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mdps._build import UNIT
+from mdps._errors import Multichain, NotConverged
+from mdps._validate import require_array, require_choice, require_integer, require_positive, require_shape
+
+if TYPE_CHECKING:
+    from mdps.models import TabularMDP
+    from mdps.solution import Solution, Status
+
+__all__ = ["METHODS", "solve_average"]
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+METHODS = ("auto", "relative-value-iteration", "howard", "linear-programming")
+
+_SMALL = 300
+"""Up to this many states `auto` starts with Howard's iteration."""
+
+_FACTORISED = 20_000
+"""Up to this many states `auto` lets Howard's iteration finish what relative value iteration leaves."""
+
+_PATIENCE = 400
+"""Full sweeps that `auto` gives relative value iteration before it turns to Howard's iteration."""
+
+_CHUNK = 32
+"""Full sweeps between two looks at the clock and calls of `progress`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """The arrays that sweeps need: rows s * A + a of the normalised kernel, rewards with -inf at forbidden actions."""
+
+    mdp: TabularMDP
+    dense: FloatArray | None
+    csr: Any
+    reward: FloatArray
+    largest_reward: float
+    row_error: float
+    longest_row: int
+
+    @property
+    def states(self) -> int:
+        """Number of states."""
+        return self.mdp.n_states
+
+    @property
+    def actions(self) -> int:
+        """Number of actions."""
+        return self.mdp.n_actions
+
+    def backup(self, value: FloatArray) -> FloatArray:
+        """Return r + P value, shape (S, A)."""
+        image = self.dense @ value if self.dense is not None else self.csr @ value
+        return np.asarray((self.reward + image).reshape(self.states, self.actions))
+
+    def rounding(self, value: FloatArray) -> float:
+        """Return a bound on the error of a computed entry of T value - value."""
+        size = float(np.abs(value).max())
+        steps = (self.longest_row + 4) * UNIT
+        return (steps * (self.largest_reward + size) + self.row_error * size + 2 * UNIT * size + self.mdp._reward.error) * (1 + 1e-6)
+
+
+def solve_average(
+    mdp: TabularMDP,
+    *,
+    method: str = "auto",
+    tolerance: float = 1e-8,
+    max_iterations: int = 1_000_000,
+    start: ArrayLike | None = None,
+    time_limit: float | None = None,
+    progress: Callable[[int, float], bool | None] | None = None,
+    throw: bool = True,
+) -> Solution:
+    """Return the optimal gain with a bracket, an optimal policy and a bias.
+
+    Parameters
+    ----------
+    mdp : TabularMDP
+        A weakly communicating model; its discount is ignored.
+    method : str
+        "relative-value-iteration" (with damping where the chain looks periodic), "howard" (policy iteration that keeps the old action
+        on ties), "linear-programming" (occupancy program by HiGHS, its policy finished by Howard's rule), or "auto".
+    tolerance : float
+        `upper - lower <= tolerance * max(1, |gain|)` at return.
+    max_iterations : int
+        Full sweeps, or rounds of policy iteration.
+    start : array (S,), optional
+        A bias to start from.
+    time_limit : float, optional
+        Seconds.
+    progress : callable, optional
+        Called with the iterations done and the width of the bracket; return True to stop.
+    throw : bool
+        Raise `NotConverged` where the tolerance is not met; otherwise return the partial solution with its status.
+
+    Returns
+    -------
+    Solution
+        `gain` in [`lower`, `upper`], `bias` with the middle of its range at zero, `span`, `policy` (earns at least `lower`), `notes`.
+
+    Raises
+    ------
+    Multichain
+        If the gain may depend on the start state.
+    NotConverged
+        If a budget is spent or rounding forbids the tolerance; the exception carries the partial solution.
+
+    Source: loop_agec, G1; Puterman 1994, chapters 8 and 9.
+
+    Examples
+    --------
+    >>> from mdps import families
+    >>> solution = solve_average(families.river_swim(6))
+    >>> round(solution.gain, 10), round(solution.span, 10)
+    (0.4286224338, 6.3103243082)
+    """
+    require_choice("method", method, METHODS)
+    require_positive("tolerance", tolerance)
+    require_integer("max_iterations", max_iterations)
+    if time_limit is not None:
+        require_positive("time_limit", time_limit)
+    problem = _problem(mdp)
+    value = np.zeros(mdp.n_states)
+    if start is not None:
+        value = require_array("start", start).copy()
+        require_shape("start", value, (mdp.n_states,))
+        value -= 0.5 * (value.max() + value.min())
+    _require_one_class(problem)
+    run = _Run(problem, tolerance, max_iterations, None if time_limit is None else time.perf_counter() + time_limit, progress)
+    if method == "linear-programming":
+        from mdps._howard import occupancy_policy
+
+        outcome = _howard(run, value, occupancy_policy(problem))
+    elif method == "howard" or (method == "auto" and mdp.n_states <= _SMALL):
+        outcome = _howard(run, value, None)
+    else:
+        patient = method != "auto" or mdp.n_states > _FACTORISED
+        outcome = _relative(run, value, max_iterations if patient else min(max_iterations, _PATIENCE))
+        if not patient and outcome.status == "iterations":
+            outcome = _howard(run, outcome.value, outcome.policy)
+    return _finish(run, outcome, method, throw)
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    problem: Problem
+    tolerance: float
+    max_iterations: int
+    deadline: float | None
+    progress: Callable[[int, float], bool | None] | None
+
+    def interruption(self, done: int, width: float) -> str:
+        """Return why to stop now, or an empty string."""
+        if self.progress is not None and self.progress(done, width):
+            return "stopped"
+        if self.deadline is not None and time.perf_counter() > self.deadline:
+            return "time"
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    value: FloatArray
+    policy: IntArray
+    low: float
+    high: float
+    iterations: int
+    method: str
+    status: str
+
+
+def _problem(mdp: TabularMDP) -> Problem:
+    from mdps.models import working_deviation
+
+    divide, row_error = working_deviation(mdp._kernel)
+    reward = mdp.expected_reward
+    largest = float(np.abs(reward).max())
+    if mdp.action_mask is not None:
+        reward = np.where(mdp.action_mask, reward, -np.inf)
+    if not mdp.is_sparse:
+        dense = mdp.dense().reshape(-1, mdp.n_states)
+        if divide:
+            sums = dense.sum(axis=1, keepdims=True)
+            dense = dense / np.where(sums > 0, sums, 1.0)
+        return Problem(mdp, dense, None, reward.ravel(), largest, row_error, mdp.n_states)
+    matrix = mdp.csr()
+    if divide:
+        sums = np.asarray(matrix.sum(axis=1)).ravel()
+        matrix = type(matrix)((matrix.data / np.repeat(sums, np.diff(matrix.indptr)), matrix.indices, matrix.indptr), shape=matrix.shape)
+    return Problem(mdp, None, matrix, reward.ravel(), largest, row_error, int(np.diff(matrix.indptr).max()))
+
+
+def _require_one_class(problem: Problem) -> None:
+    from mdps._kernels_average import reach_all_dense, reach_all_sparse
+
+    if problem.dense is not None:
+        if reach_all_dense(problem.dense, problem.actions, 8):
+            return
+    else:
+        csr = problem.csr
+        if reach_all_sparse(csr.indptr.astype(np.uint64), csr.indices, csr.data, problem.actions, 8):
+            return
+    from mdps._graph import end_components, graph_of
+
+    found = end_components(graph_of(problem.mdp))
+    if len(found) > 1:
+        raise Multichain(
+            tuple(tuple(int(s) for s in states[:5]) for states in found),
+            "its optimal gain may depend on the start state",
+        )
+
+
+def _relative(run: _Run, value: FloatArray, sweeps: int) -> _Outcome:
+    from mdps._kernels_average import relative_dense, relative_sparse
+
+    problem = run.problem
+    image, policy = np.empty(problem.states), np.zeros(problem.states, dtype=np.int64)
+    history = np.zeros(9)
+    inner = min(2 * problem.actions, 12) if problem.actions > 1 else 0
+    target, done, status = 0.9 * run.tolerance, 0, ""
+    low, high = -np.inf, np.inf
+    pointers = None if problem.dense is not None else problem.csr.indptr.astype(np.uint64)
+    while not status:
+        step = min(_CHUNK, sweeps - done)
+        if problem.dense is not None:
+            count, low, high = relative_dense(
+                problem.dense, problem.reward, problem.actions, value, image, policy, target, step, inner, history, done
+            )
+        else:
+            csr = problem.csr
+            count, low, high = relative_sparse(
+                pointers, csr.indices, csr.data, problem.reward, problem.actions, value, image, policy, target, step, inner, history, done
+            )
+        done += count
+        scale = max(1.0, abs(0.5 * (low + high)))
+        error = problem.rounding(value)
+        if high - low + 2 * error <= run.tolerance * scale:
+            status = "converged"
+        elif high - low <= target * scale:
+            # rounding stands in the way: ask the sweeps for what is left of the tolerance, or give up
+            target = min(target / 2, run.tolerance - 2.1 * error / scale)
+            status = "rounding" if target <= 0 else ""
+        elif 2 * error >= run.tolerance * scale and high - low <= error:
+            status = "rounding"
+        else:
+            status = run.interruption(done, high - low)
+        if not status and done >= sweeps:
+            status = "iterations"
+    return _Outcome(value, policy, low, high, done, "relative-value-iteration", status)
+
+
+def _howard(run: _Run, value: FloatArray, policy: IntArray | None) -> _Outcome:
+    from mdps._howard import evaluate_unichain, make_unichain
+
+    problem = run.problem
+    states = np.arange(problem.states)
+    if policy is None:
+        policy = problem.backup(value).argmax(axis=1)
+    status, rounds = "", 0
+    while True:
+        policy = make_unichain(problem, policy)
+        value = evaluate_unichain(problem, policy)
+        rounds += 1
+        action_values = problem.backup(value)
+        gains = action_values.max(axis=1) - value
+        low, high = float(gains.min()), float(gains.max())
+        scale = max(1.0, abs(0.5 * (low + high)))
+        width, error = high - low, problem.rounding(value)
+        current = action_values[states, policy]
+        margin = 1e-12 * (problem.largest_reward + float(np.abs(value).max()))
+        improved = action_values.max(axis=1) > current + margin
+        if not improved.any():
+            status = "converged" if width + 2 * error <= run.tolerance * scale else "rounding"
+        elif rounds >= run.max_iterations:
+            status = "iterations"
+        else:
+            status = run.interruption(rounds, width)
+        if status:
+            break
+        policy = np.where(improved, action_values.argmax(axis=1), policy)
+    return _Outcome(value, action_values.argmax(axis=1), low, high, rounds, "howard", status)
+
+
+def _finish(run: _Run, outcome: _Outcome, method: str, throw: bool) -> Solution:
+    from mdps.solution import Solution, Status
+
+    statuses: dict[str, Status] = {
+        "converged": Status.CONVERGED,
+        "iterations": Status.ITERATIONS_SPENT,
+        "time": Status.TIME_SPENT,
+        "stopped": Status.STOPPED,
+        "rounding": Status.ROUNDING,
+    }
+    value = outcome.value - 0.5 * (outcome.value.max() + outcome.value.min())
+    error = run.problem.rounding(outcome.value)
+    lower, upper = outcome.low - error, outcome.high + error
+    solution = Solution(
+        value=value,
+        lower=lower,
+        upper=upper,
+        policy=outcome.policy,
+        iterations=outcome.iterations,
+        method="linear-programming" if method == "linear-programming" else outcome.method,
+        status=statuses[outcome.status],
+        criterion="average",
+        model=run.problem.mdp,
+        slack=max(4 * (upper - lower), 1e-10 * (run.problem.largest_reward + float(np.abs(value).max()))),
+        gain=0.5 * (lower + upper),
+        bias=value,
+    )
+    if outcome.status != "converged" and throw:
+        raise NotConverged(
+            f"average reward: {solution.status.value} after {solution.iterations} iterations of {solution.method}; "
+            f"the gain is proved to lie in [{lower!r}, {upper!r}], tolerance {run.tolerance:g}",
+            solution,
+        )
+    return solution

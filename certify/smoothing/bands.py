@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from certify._validate import require_alpha, require_choice, require_count
+from certify._validate import require_choice, require_integer_at_least, require_open_unit
 
 __all__ = ["BANDS", "Band", "clopper_pearson_lower", "dkw_deviation", "equal_local_level", "survival_band"]
 
@@ -73,8 +73,8 @@ def clopper_pearson_lower(successes: ArrayLike, trials: int, alpha: float) -> tu
     >>> [round(float(x), 8) for x in lower]
     [0.96829521, 0.99970047]
     """
-    require_count("trials", trials)
-    require_alpha(alpha)
+    require_integer_at_least("trials", trials, 1)
+    require_open_unit("alpha", alpha)
     if alpha < 1e-300:
         raise ValueError(f"alpha of one limit must be at least 1e-300, got {alpha}")
     counts = np.asarray(successes)
@@ -123,8 +123,8 @@ def dkw_deviation(episodes: int, alpha: float, *, one_sided: bool = True) -> flo
     >>> round(dkw_deviation(10_000, 0.05), 6), round(dkw_deviation(10_000, 0.05, one_sided=False), 6)
     (0.012239, 0.013581)
     """
-    require_count("episodes", episodes)
-    require_alpha(alpha)
+    require_integer_at_least("episodes", episodes, 1)
+    require_open_unit("alpha", alpha)
     if one_sided and alpha > 0.5:
         raise ValueError(f"alpha must be in (0, 0.5] for the one-sided DKW band, got {alpha}")
     return math.sqrt(math.log((1.0 if one_sided else 2.0) / alpha) / (2.0 * episodes)) * (1.0 + 8.0 * _EPS)
@@ -164,9 +164,9 @@ def survival_band(counts: ArrayLike, episodes: int, *, alpha: float, band: str, 
     [0.7976]
     """
     require_choice("band", band, BANDS)
-    require_alpha(alpha)
-    require_count("episodes", episodes)
-    require_count("thresholds", thresholds)
+    require_open_unit("alpha", alpha)
+    require_integer_at_least("episodes", episodes, 1)
+    require_integer_at_least("thresholds", thresholds, 1)
     x = np.asarray(counts, dtype=np.float64)
     if band == "clopper-pearson":
         level = alpha / thresholds * (1.0 - _EPS)
@@ -213,8 +213,8 @@ def equal_local_level(n: int, alpha: float) -> float:
     >>> round(equal_local_level(100, 0.05), 8)
     0.00246093
     """
-    require_count("n", n)
-    require_alpha(alpha)
+    require_integer_at_least("n", n, 1)
+    require_open_unit("alpha", alpha)
     if alpha < 1e-200:
         raise ValueError(f"alpha must be at least 1e-200, got {alpha}")
     if n == 1:

@@ -1,0 +1,269 @@
+"""Discounted reward: value iteration, modified policy iteration, policy iteration, Gauss-Seidel, linear programming.
+
+Whatever the algorithm, its last act is one sweep t = T v whose change t - v gives the bracket (`mdps.operators`).  Stopping on the span of
+the change instead of its size is what makes the sweeps few: only differences between states must settle, not their common level.
+Source: robust_tabular; MacQueen 1966, Puterman 1994 (6.6).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mdps._budget import Budget
+from mdps._build import UNIT
+from mdps.models import TabularMDP
+from mdps.operators import Bracket, Work, bracket, work_of
+from mdps.policy_rows import policy_rows
+from mdps.solution import Solution, Status
+
+__all__ = ["METHODS", "solve_discounted"]
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+METHODS = ("value-iteration", "gauss-seidel", "modified-policy-iteration", "policy-iteration", "krylov-policy-iteration", "linear-programming")
+
+DIRECT_STATES = 128
+"""Models up to this size go to policy iteration with a dense factorisation when the method is left open."""
+SLOW_SWEEPS = 80
+"""Predicted further sweeps above which modified policy iteration hands over to a method that does not depend on mixing."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Point:
+    """A vector v, its image t = T v with greedy actions, and the bracket that they give."""
+
+    v: FloatArray
+    t: FloatArray
+    policy: IntArray
+    bracket: Bracket
+    span: float
+    """Of t - v."""
+    scale: float
+    """Lower bound on max(1, |V*|)."""
+    floor: float
+    """Radius that would remain if the span were zero."""
+
+    def meets(self, tolerance: float) -> bool:
+        """Whether the midpoint of the bracket is within tolerance * max(1, |V*|) of V*."""
+        size = max(abs(self.bracket.below), abs(self.bracket.above)) + self.scale
+        return self.bracket.radius * (1 + 1e-9) + 4 * UNIT * size <= tolerance * self.scale
+
+
+def solve_discounted(mdp: TabularMDP, *, method: str, tolerance: float, budget: Budget, initial: FloatArray | None) -> Solution:
+    """Solve a discounted model; `mdps.solve` is the public door."""
+    assert mdp.discount is not None
+    work, g = work_of(mdp), mdp.discount
+    v = work.reward.max(axis=1) if initial is None else initial
+    if method == "auto":
+        point, method = _auto(work, g, v, tolerance, budget)
+    else:
+        point = _RUNS[method](work, g, v, tolerance, budget)
+    return _finish(mdp, point, method, tolerance, budget)
+
+
+def look(work: Work, g: float, v: FloatArray) -> Point:
+    """Apply T to v, shifted so that its values lie around zero: that keeps rounding at the size of their differences."""
+    v = v - 0.5 * (v.min() + v.max())
+    t, policy = work.sweep(v, g)
+    return _point(work, g, v, t, policy)
+
+
+def _point(work: Work, g: float, v: FloatArray, t: FloatArray, policy: IntArray) -> Point:
+    change = t - v
+    low, high = float(change.min()), float(change.max())
+    t_low, t_high = float(t.min()), float(t.max())
+    v_size = max(float(v.max()), -float(v.min()))
+    t_size = max(abs(t_low), abs(t_high))
+    found = bracket(work, g, low, high, v_size, t_size)
+    scale = max(1.0, t_high + found.below, -(t_low + found.above))
+    floor = found.radius - 0.5 * g * (high - low) / (1.0 - g)
+    return Point(v, t, policy, found, high - low, scale, floor)
+
+
+def _stuck(point: Point) -> bool:
+    """Whether rounding alone makes up most of the radius, so that more sweeps cannot help."""
+    return not point.bracket.radius > 2 * point.floor
+
+
+def _value_iteration(work: Work, g: float, v: FloatArray, tolerance: float, budget: Budget) -> Point:
+    while True:
+        point = look(work, g, v)
+        if not budget.spend(1, point.bracket.radius) or point.meets(tolerance) or _stuck(point):
+            return point
+        v = point.t
+
+
+def _modified_policy_iteration(work: Work, g: float, v: FloatArray, tolerance: float, budget: Budget, patience: float = np.inf) -> Point:
+    """Alternate sweeps over all actions with sweeps over the greedy rows, which cost 1/A of the former.
+
+    Returns early once more than `patience` further sweeps over the greedy rows are predicted.
+    """
+    point = look(work, g, v)
+    sweeps, first = 1, None
+    while budget.spend(1, point.bracket.radius) and not point.meets(tolerance) and not _stuck(point):
+        if first is None:
+            first = (sweeps, point.span)
+        elif sweeps - first[0] >= 8 and _predicted(first, (sweeps, point.span), point, g, tolerance) > patience:
+            return point
+        rows = policy_rows(work, point.policy)
+        goal = max(0.1 * point.span, 0.5 * (1.0 - g) * tolerance * point.scale)
+        v, done = rows.iterate(point.t, g, 40, goal)
+        sweeps += done + 1
+        point = look(work, g, v)
+    return point
+
+
+def _predicted(first: tuple[int, float], now: tuple[int, float], point: Point, g: float, tolerance: float) -> float:
+    """Predict the sweeps that remain from the geometric decrease of the span so far."""
+    wanted = 2.0 * (1.0 - g) * tolerance * point.scale
+    rate = np.log(max(first[1], 1e-300) / max(now[1], 1e-300)) / (now[0] - first[0])
+    return float(np.log(max(now[1], 1e-300) / wanted) / rate) if rate > 0 else np.inf
+
+
+def _policy_iteration(work: Work, g: float, v: FloatArray, tolerance: float, budget: Budget, krylov: bool = False) -> Point:
+    """Improve and evaluate exactly; an action changes only where it gains more than rounding can feign, until that settles."""
+    S = work.n_states
+    states = np.arange(S)
+    policy = work.action_values(v, g).argmax(axis=1)
+    extra = 0
+    while True:
+        rows = policy_rows(work, policy)
+        v = rows.solve_krylov(v, g, tolerance) if krylov else rows.solve(g)
+        v = v - 0.5 * (v.min() + v.max())
+        q = work.action_values(v, g)
+        greedy = q.argmax(axis=1)
+        t = q[states, greedy]
+        gain = t - q[states, policy]
+        noise = 2 * work.error(float(np.abs(v).max()), g)
+        point = _point(work, g, v, t, greedy)
+        better = gain > noise
+        if not better.any():
+            if point.meets(tolerance) or extra >= 10:
+                budget.spend(1, point.bracket.radius)
+                return point
+            # what is left may be rounding in the linear solve: follow every gain and refine
+            better, extra, v = gain > 0, extra + 1, t
+            if not better.any() or extra > 3:
+                point = _refine(work, g, point, tolerance)
+                budget.spend(1, point.bracket.radius)
+                return point
+        if not budget.spend(1, point.bracket.radius):
+            return point
+        policy = np.where(better, greedy, policy)
+
+
+def _refine(work: Work, g: float, point: Point, tolerance: float) -> Point:
+    """Sweep while that narrows the bracket."""
+    for _ in range(50):
+        following = look(work, g, point.t)
+        if following.bracket.radius >= 0.9 * point.bracket.radius or following.meets(tolerance):
+            return following if following.bracket.radius < point.bracket.radius else point
+        point = following
+    return point
+
+
+def _krylov(work: Work, g: float, v: FloatArray, tolerance: float, budget: Budget) -> Point:
+    return _policy_iteration(work, g, v, tolerance, budget, krylov=True)
+
+
+def _gauss_seidel(work: Work, g: float, v: FloatArray, tolerance: float, budget: Budget) -> Point:
+    """Sweep in place, breadth-first away from the states that all others lead to, forth and back, from a subsolution upwards."""
+    from mdps._kernels import gauss_seidel
+
+    rows = work.rows()
+    order = _visiting_order(work)
+    back = np.ascontiguousarray(order[::-1])
+    point = look(work, g, v)
+    v = point.t + point.bracket.below if np.isfinite(point.bracket.below) else point.t.copy()
+    policy = point.policy.astype(np.int64)
+    since, factor = 0, 1.0
+    while budget.spend(1) and not point.meets(tolerance) and not _stuck(point):
+        gauss_seidel(*rows, work.reward, g, v, policy, order, True)
+        change = gauss_seidel(*rows, work.reward, g, v, policy, back, False)
+        for _ in range(2):
+            gauss_seidel(*rows, work.reward, g, v, policy, order, False)
+            change = gauss_seidel(*rows, work.reward, g, v, policy, back, False)
+        since += 1
+        if change * g <= 2 * factor * (1.0 - g) * tolerance * point.scale or since >= 20:
+            if since < 20:
+                factor *= 0.5
+            point, since = look(work, g, v), 0
+            if not budget.spend(0, point.bracket.radius):
+                break
+    return point
+
+
+def _visiting_order(work: Work) -> IntArray:
+    """Return the states breadth-first from the absorbing ones, or from the best one if there is none."""
+    from mdps._kernels import breadth_first
+
+    indptr, indices, data = work.rows()
+    order = np.empty(work.n_states, dtype=np.int64)
+    roots = work.absorbing()
+    if not roots.size:
+        roots = np.array([int(work.reward.max(axis=1).argmax())])
+    breadth_first(indptr, indices, data, work.n_states, work.n_actions, roots, order)
+    return order
+
+
+def _linear_programming(work: Work, g: float, v: FloatArray, tolerance: float, budget: Budget) -> Point:
+    """Minimise the sum of v subject to v >= r + g P v (HiGHS), then evaluate its greedy policy exactly."""
+    from scipy import sparse
+    from scipy.optimize import linprog
+
+    S, A = work.n_states, work.n_actions
+    usable = np.flatnonzero(np.isfinite(work.reward.ravel()))
+    size = work.reward_size or 1.0
+    own = sparse.csr_matrix((np.ones(S * A), (np.arange(S * A), np.repeat(np.arange(S), A))), shape=(S * A, S))
+    constraint = (g * work.csr() - own)[usable]
+    result = linprog(np.full(S, (1.0 - g) / S), constraint, -work.reward.ravel()[usable] / size, bounds=(None, None), method="highs")
+    if result.x is not None:
+        v = size * result.x
+    return _policy_iteration(work, g, v, tolerance, budget)
+
+
+def _auto(work: Work, g: float, v: FloatArray, tolerance: float, budget: Budget) -> tuple[Point, str]:
+    if work.n_states <= DIRECT_STATES:
+        return _policy_iteration(work, g, v, tolerance, budget), "policy-iteration"
+    point = _modified_policy_iteration(work, g, v, tolerance, budget, patience=SLOW_SWEEPS)
+    if point.meets(tolerance) or budget.spent is not None or _stuck(point):
+        return point, "modified-policy-iteration"
+    if work.matrix is None and work.n_states > 20_000:
+        return _gauss_seidel(work, g, point.t + 0.5 * (point.bracket.below + point.bracket.above), tolerance, budget), "gauss-seidel"
+    if work.n_states <= 3_000 or work.matrix is None:
+        return _policy_iteration(work, g, point.t, tolerance, budget), "policy-iteration"
+    return _modified_policy_iteration(work, g, point.t, tolerance, budget), "modified-policy-iteration"
+
+
+_RUNS: dict[str, Any] = {
+    "value-iteration": _value_iteration,
+    "gauss-seidel": _gauss_seidel,
+    "modified-policy-iteration": _modified_policy_iteration,
+    "policy-iteration": _policy_iteration,
+    "krylov-policy-iteration": _krylov,
+    "linear-programming": _linear_programming,
+}
+
+
+def _finish(mdp: TabularMDP, point: Point, method: str, tolerance: float, budget: Budget) -> Solution:
+    assert mdp.discount is not None
+    below, above = point.bracket.below, point.bracket.above
+    value = point.t + (0.5 * (below + above) if np.isfinite(above - below) else 0.0)
+    lower, upper = point.t + below, point.t + above
+    if mdp.terminal is not None:
+        for array in (value, lower, upper):
+            array[mdp.terminal] = 0.0
+    error = float(max((upper - value).max(), (value - lower).max()))
+    if point.meets(tolerance):
+        status = Status.CONVERGED
+    else:
+        status = budget.spent or Status.ROUNDING
+    slack = 2 * (mdp.discount * error + work_of(mdp).error(float(np.abs(value).max()), mdp.discount)) * (1 + 1e-9)
+    for array in (value, lower, upper, point.policy):
+        array.setflags(write=False)
+    return Solution(value, lower, upper, point.policy, budget.iterations, method, status, "discounted", mdp, slack)

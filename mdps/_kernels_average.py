@@ -17,17 +17,38 @@ Ints = NDArray[np.int64]
 
 
 @compiled
-def _advance(value: Floats, image: Floats, step: float) -> None:
-    """Move `value` towards `image` by `step` of the way and put the middle of its range at zero."""
+def _centre(value: Floats) -> None:
+    """Put the middle of the range of `value` at zero."""
     low, high = np.inf, -np.inf
     for s in range(value.size):
-        moved = value[s] + step * (image[s] - value[s])
-        value[s] = moved
-        low = min(low, moved)
-        high = max(high, moved)
+        low = min(low, value[s])
+        high = max(high, value[s])
     middle = 0.5 * (low + high)
     for s in range(value.size):
         value[s] -= middle
+
+
+@compiled
+def _choose_step(state: Floats, sweep: int, width: float) -> float:
+    """Return how far to move towards the image: all the way, or half way while that shrinks the bracket faster.
+
+    Damping makes periodic chains converge and slows the others down.  Windows of eight sweeps are compared: state holds the width at
+    the start of the window, the step, and the shrinking factors last seen at full and at half steps.
+    """
+    if sweep == 0:
+        state[0], state[1], state[2], state[3] = width, 1.0, 0.0, 0.0
+    elif sweep % 8 == 0:
+        factor = width / state[0] if state[0] > 0.0 else 0.0
+        state[0] = width
+        if state[1] == 1.0:
+            state[2] = factor
+            if factor > 0.5 and (state[3] == 0.0 or state[3] < factor):
+                state[1] = 0.5
+        else:
+            state[3] = factor
+            if factor > state[2]:
+                state[1] = 1.0
+    return state[1]
 
 
 @compiled
@@ -43,12 +64,23 @@ def relative_sparse(
     tolerance: float,
     sweeps: int,
     inner: int,
-    history: Floats,
+    state: Floats,
     done: int,
 ) -> tuple[int, float, float]:
-    """Sweep until the bracket of the gain is narrower than `tolerance * max(1, |gain|)`; return sweeps, lower and upper limit."""
+    """Sweep until the bracket of the gain is narrower than `tolerance * max(1, |gain|)`; return sweeps, lower and upper limit.
+
+    Between two full sweeps the rows of the greedy policy, copied side by side, are swept `inner` times.  At return `value` is the
+    vector that the limits belong to.
+    """
     states = value.size
     low, high = -np.inf, np.inf
+    longest = 0
+    for row in range(reward.size):
+        longest = max(longest, np.int64(indptr[row + 1] - indptr[row]))
+    room = states * longest if inner > 0 else 0
+    near_data, near_indices = np.empty(room, data.dtype), np.empty(room, indices.dtype)
+    near_start = np.empty(states + 1, np.uint64)
+    other = np.empty(states)
     for sweep in range(sweeps):
         low, high = np.inf, -np.inf
         for s in range(states):
@@ -65,24 +97,33 @@ def relative_sparse(
             gain = best - value[s]
             low = min(low, gain)
             high = max(high, gain)
-        width = high - low
-        if width <= tolerance * max(1.0, abs(0.5 * (low + high))) or sweep == sweeps - 1:
+        width, middle = high - low, 0.5 * (low + high)
+        if width <= tolerance * max(1.0, abs(middle)) or sweep == sweeps - 1:
             return sweep + 1, low, high
-        age = done + sweep
-        stalled = age >= 8 and width > 0.8 * history[age % 8]
-        history[age % 8] = width
-        step = 0.5 if stalled or (age >= 8 and history[8] > 0.0) else 1.0
-        if stalled:
-            history[8] = 1.0
-        _advance(value, image, step)
-        for _ in range(inner):
+        step = _choose_step(state, done + sweep, width)
+        for s in range(states):
+            value[s] += step * (image[s] - middle - value[s])
+        if inner > 0:
+            at = np.uint64(0)
             for s in range(states):
                 row = s * actions + policy[s]
-                total = reward[row]
+                near_start[s] = at
                 for k in range(indptr[row], indptr[row + 1]):
-                    total += data[k] * value[indices[k]]
-                image[s] = total
-            _advance(value, image, step)
+                    near_data[at] = data[k]
+                    near_indices[at] = indices[k]
+                    at += np.uint64(1)
+                other[s] = reward[row] - middle
+            near_start[states] = at
+            for turn in range(inner):
+                before, after = (value, image) if turn % 2 == 0 else (image, value)
+                for s in range(states):
+                    total = other[s]
+                    for k in range(near_start[s], near_start[s + 1]):
+                        total += near_data[k] * before[near_indices[k]]
+                    after[s] = before[s] + step * (total - before[s])
+            if inner % 2 == 1:
+                value[:] = image
+        _centre(value)
     return sweeps, low, high
 
 
@@ -105,7 +146,7 @@ def relative_dense(
     tolerance: float,
     sweeps: int,
     inner: int,
-    history: Floats,
+    state: Floats,
     done: int,
 ) -> tuple[int, float, float]:
     """Do as `relative_sparse` with dense rows, shape (S*A, S)."""
@@ -125,21 +166,20 @@ def relative_dense(
             gain = best - value[s]
             low = min(low, gain)
             high = max(high, gain)
-        width = high - low
-        if width <= tolerance * max(1.0, abs(0.5 * (low + high))) or sweep == sweeps - 1:
+        width, middle = high - low, 0.5 * (low + high)
+        if width <= tolerance * max(1.0, abs(middle)) or sweep == sweeps - 1:
             return sweep + 1, low, high
-        age = done + sweep
-        stalled = age >= 8 and width > 0.8 * history[age % 8]
-        history[age % 8] = width
-        step = 0.5 if stalled or (age >= 8 and history[8] > 0.0) else 1.0
-        if stalled:
-            history[8] = 1.0
-        _advance(value, image, step)
-        for _ in range(inner):
+        step = _choose_step(state, done + sweep, width)
+        for s in range(states):
+            value[s] += step * (image[s] - middle - value[s])
+        for turn in range(inner):
+            before, after = (value, image) if turn % 2 == 0 else (image, value)
             for s in range(states):
                 row = s * actions + policy[s]
-                image[s] = reward[row] + _dot(kernel[row], value)
-            _advance(value, image, step)
+                after[s] = before[s] + step * (reward[row] - middle + _dot(kernel[row], before) - before[s])
+        if inner % 2 == 1:
+            value[:] = image
+        _centre(value)
     return sweeps, low, high
 
 
@@ -147,21 +187,27 @@ def relative_dense(
 def reach_all_sparse(indptr: NDArray[np.uint64], indices: NDArray[np.int32], data: Floats, actions: int, passes: int) -> bool:
     """Return True if state 0 reaches every state and every state reaches it; False also when `passes` sweeps do not decide it."""
     states = (indptr.size - 1) // actions
-    seen = np.zeros(states, np.bool_)
-    queue = np.empty(states, np.int64)
+    seen, spent = np.zeros(states, np.bool_), np.zeros(states, np.bool_)
     seen[0] = True
-    queue[0] = 0
-    head, tail = 0, 1
-    while head < tail and tail < states:
-        s = queue[head]
-        head += 1
-        for k in range(indptr[s * actions], indptr[(s + 1) * actions]):
-            j = indices[k]
-            if data[k] > 0.0 and not seen[j]:
-                seen[j] = True
-                queue[tail] = j
-                tail += 1
-    if tail < states:
+    missing = states - 1
+    for _ in range(passes):
+        before = missing
+        for s in range(states):
+            if not seen[s] or spent[s]:
+                continue
+            spent[s] = True
+            for k in range(indptr[s * actions], indptr[(s + 1) * actions]):
+                j = indices[k]
+                if not seen[j] and data[k] > 0.0:
+                    seen[j] = True
+                    missing -= 1
+            if missing == 0:
+                break
+        if missing == 0:
+            break
+        if missing == before:
+            return False
+    if missing > 0:
         return False
     back = np.zeros(states, np.bool_)
     back[0] = True

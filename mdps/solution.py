@@ -86,6 +86,13 @@ class Solution:
         return float(values.max() - values.min())
 
     @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """Remarks a reader of the numbers needs, such as a bias that is not unique; often empty."""
+        from mdps.average import remarks
+
+        return remarks(self) if self.criterion == "average" else ()
+
+    @cached_property
     def action_value(self) -> FloatArray:
         """Reward plus (discounted) value of the successor: (S, A) or (H, S, A); -inf where an action is not available.
 

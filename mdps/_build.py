@@ -23,6 +23,7 @@ BoolArray = npt.NDArray[np.bool_]
 
 UNIT = 2.0**-53
 """Largest relative error of one rounded operation."""
+EXTENDED_ENTRIES = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class Kernel:
 
 @dataclass(frozen=True, slots=True)
 class Reward:
-    """Expected reward (S, A), a bound on its rounding error, and the reward of each transition if it was given so."""
+    """Expected reward (S, A), a bound on its error before rounding to floats, and the reward of each transition if it was given so."""
 
     expected: FloatArray
     error: float
@@ -119,24 +120,29 @@ def expand_csr(csr: Csr, n_states: int, n_actions: int) -> FloatArray:
 
 
 def _expectation(kernel: Kernel, transition: FloatArray) -> tuple[FloatArray, float]:
-    """Return sum_j p_j r_j / sum_j p_j of every row, and a bound on the rounding error of the worst row."""
+    """Return sum_j p_j r_j / sum_j p_j of every row, and a bound on the worst row's error before the last rounding to a float.
+
+    Models of up to a million entries are summed in extended precision where the platform has it.
+    """
     S, A = kernel.n_states, kernel.n_actions
+    kind: Any = np.longdouble if transition.size <= EXTENDED_ENTRIES else np.float64
     if kernel.dense is not None:
-        total = np.einsum("saj,saj->sa", kernel.dense, transition)
-        mass = kernel.dense.sum(axis=2)
-        longest = S
+        p, longest = kernel.dense.astype(kind, copy=False), S
+        total, mass = (p * transition).sum(axis=2), p.sum(axis=2)
+        size = (kernel.dense * np.abs(transition)).sum(axis=2)
     else:
         assert kernel.csr is not None
         starts, filled = _filled_rows(kernel.csr.indptr)
-        total, mass = np.zeros(S * A), np.zeros(S * A)
+        p, longest = kernel.csr.data.astype(kind, copy=False), int(np.diff(kernel.csr.indptr).max(initial=0))
+        total, mass, size = np.zeros(S * A, dtype=kind), np.zeros(S * A, dtype=kind), np.zeros(S * A)
         if starts.size:
-            total[filled] = np.add.reduceat(kernel.csr.data * transition, starts)
-            mass[filled] = np.add.reduceat(kernel.csr.data, starts)
-        longest = int(np.diff(kernel.csr.indptr).max(initial=0))
-        total, mass = total.reshape(S, A), mass.reshape(S, A)
-    expected = total / np.where(mass > 0, mass, 1.0)
-    size = float(np.abs(transition).max(initial=0.0))
-    return expected, (2 * longest + 4) * UNIT * size * (1 + 1e-6)
+            total[filled] = np.add.reduceat(p * transition, starts)
+            mass[filled] = np.add.reduceat(p, starts)
+            size[filled] = np.add.reduceat(kernel.csr.data * np.abs(transition), starts)
+        total, mass, size = total.reshape(S, A), mass.reshape(S, A), size.reshape(S, A)
+    expected = np.asarray(total / np.where(mass > 0, mass, kind(1.0)), dtype=np.float64)
+    unit = float(np.finfo(kind).eps) / 2
+    return expected, (2 * longest + 4) * unit * float(size.max()) * (1 + 1e-6)
 
 
 def _zero_terminal(transition: FloatArray, kernel: Kernel, terminal: BoolArray | None) -> FloatArray:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from mdps._budget import Budget
 from mdps._build import UNIT
 from mdps.models import TabularMDP
-from mdps.operators import Bracket, Work, bracket, work_of
+from mdps.operators import Bracket, Work, bracket, shift, work_of
 from mdps.policy_rows import policy_rows
 from mdps.solution import Solution, Status
 
@@ -29,6 +29,8 @@ METHODS = ("value-iteration", "gauss-seidel", "modified-policy-iteration", "poli
 
 DIRECT_STATES = 128
 """Models up to this size go to policy iteration with a dense factorisation when the method is left open."""
+RATIONAL_STATES = 16
+"""Models up to this size are solved in fractions where floating point cannot reach the tolerance."""
 SLOW_SWEEPS = 80
 """Predicted further sweeps above which modified policy iteration hands over to a method that does not depend on mixing."""
 
@@ -63,6 +65,8 @@ def solve_discounted(mdp: TabularMDP, *, method: str, tolerance: float, budget: 
         point, method = _auto(work, g, v, tolerance, budget)
     else:
         point = _RUNS[method](work, g, v, tolerance, budget)
+    if work.n_states <= RATIONAL_STATES and budget.spent is None and not point.meets(tolerance):
+        point = _rational(mdp, work, g, point)
     return _finish(mdp, point, method, tolerance, budget)
 
 
@@ -139,7 +143,7 @@ def _policy_iteration(work: Work, g: float, v: FloatArray, tolerance: float, bud
         greedy = q.argmax(axis=1)
         t = q[states, greedy]
         gain = t - q[states, policy]
-        noise = 2 * work.error(float(np.abs(v).max()), g)
+        noise = 2 * work.error(float(np.abs(v).max()), float(np.abs(t).max()), g)
         point = _point(work, g, v, t, greedy)
         better = gain > noise
         if not better.any():
@@ -165,6 +169,19 @@ def _refine(work: Work, g: float, point: Point, tolerance: float) -> Point:
             return following if following.bracket.radius < point.bracket.radius else point
         point = following
     return point
+
+
+def _rational(mdp: TabularMDP, work: Work, g: float, point: Point) -> Point:
+    """Solve exactly; what remains of the bracket is the rounding of its own two vectors."""
+    from mdps import exact
+
+    start = np.where(np.isfinite(work.reward[np.arange(work.n_states), point.policy]), point.policy, work.reward.argmax(axis=1))
+    solution = exact.solve(mdp, policy=start)
+    t = np.array([float(x) for x in solution.value])
+    c = shift(g, 0.0, 0.0, 2 * float(np.abs(t).max()))
+    found = Bracket(c, -c)
+    scale = max(1.0, float(t.max()) + c, -(float(t.min()) - c))
+    return Point(t, t, solution.policy, found, 0.0, scale, found.radius)
 
 
 def _krylov(work: Work, g: float, v: FloatArray, tolerance: float, budget: Budget) -> Point:
@@ -263,7 +280,9 @@ def _finish(mdp: TabularMDP, point: Point, method: str, tolerance: float, budget
         status = Status.CONVERGED
     else:
         status = budget.spent or Status.ROUNDING
-    slack = 2 * (mdp.discount * error + work_of(mdp).error(float(np.abs(value).max()), mdp.discount)) * (1 + 1e-9)
-    for array in (value, lower, upper, point.policy):
-        array.setflags(write=False)
+    size = float(np.abs(value).max())
+    slack = 2 * (mdp.discount * error + work_of(mdp).error(size, size + error, mdp.discount)) * (1 + 1e-9)
+    for values in (value, lower, upper):
+        values.setflags(write=False)
+    point.policy.setflags(write=False)
     return Solution(value, lower, upper, point.policy, budget.iterations, method, status, "discounted", mdp, slack)

@@ -101,8 +101,9 @@ def _margins(mdp: TabularMDP, discount: float, here: Any, there: Any) -> Iterato
 
 def _rows(mdp: TabularMDP) -> Iterator[list[Row]]:
     """Yield for each state the rows of its available actions."""
-    dense = None if mdp.is_sparse else mdp.transition
+    dense: Any = None if mdp.is_sparse else mdp.transition
     matrix = mdp.csr() if mdp.is_sparse else None
+    given: Any = mdp.transition_reward
     for s in range(mdp.n_states):
         rows: list[Row] = []
         for a in range(mdp.n_actions):
@@ -111,11 +112,11 @@ def _rows(mdp: TabularMDP) -> Iterator[list[Row]]:
             if matrix is not None:
                 entries = slice(int(matrix.indptr[s * mdp.n_actions + a]), int(matrix.indptr[s * mdp.n_actions + a + 1]))
                 p, successors = matrix.data[entries], matrix.indices[entries]
-                reward = mdp.transition_reward[entries] if mdp.transition_reward is not None else None
+                reward = None if given is None else given[entries]
             else:
                 successors = np.flatnonzero(dense[s, a])
                 p = dense[s, a, successors]
-                reward = mdp.transition_reward[s, a, successors] if mdp.transition_reward is not None else None
+                reward = None if given is None else given[s, a, successors]
             rewards = [float(mdp.expected_reward[s, a])] * len(p) if reward is None else reward.tolist()
             rows.append((p.tolist(), successors.tolist(), rewards))
         yield rows
@@ -251,8 +252,8 @@ def _evaluate(rows: list[tuple[list[tuple[int, Fraction]], Fraction]], g: Fracti
         pivot = system[k][k]
         for i in range(k + 1, size):
             factor = system[i][k]
-            line, top = system[i], system[k]
-            system[i] = [0] * (k + 1) + [(line[j] * pivot - factor * top[j]) // previous for j in range(k + 1, size + 1)]
+            old, top = system[i], system[k]
+            system[i] = [0] * (k + 1) + [(old[j] * pivot - factor * top[j]) // previous for j in range(k + 1, size + 1)]
         previous = pivot
     value = [Fraction(0)] * size
     for s in range(size - 1, -1, -1):
@@ -263,7 +264,7 @@ def _evaluate(rows: list[tuple[list[tuple[int, Fraction]], Fraction]], g: Fracti
 
 def _backward(mdp: FiniteHorizonMDP) -> ExactSolution:
     value = [[Fraction(x) for x in mdp.final_value.tolist()]]
-    best = []
+    best: list[npt.NDArray[np.bool_]] = []
     stationary = _fractions(mdp.stage(0)) if mdp.is_stationary else None
     for h in range(mdp.horizon - 1, -1, -1):
         q = [_action_values(actions, value[0], Fraction(1)) for actions in stationary or _fractions(mdp.stage(h))]

@@ -32,11 +32,12 @@ def solve_finite_horizon(mdp: FiniteHorizonMDP, *, tolerance: float, budget: Bud
     for h in range(H - 1, -1, -1):
         if work is None or not mdp.is_stationary:
             work = work_of(mdp.stage(h))
-        noise = max(noise, work.error(size, 1.0))
         value[h], policy[h] = work.sweep(value[h + 1], 1.0)
         new_size = max(float(value[h].max()), -float(value[h].min()))
-        rounding = 0.0 if errors[h + 1] == 0 and work.error(size, 1.0) == 0 else _rounding(size, new_size, errors[h + 1])
-        errors[h] = (errors[h + 1] + work.error(size, 1.0) + rounding) * (1 + 4 * UNIT)
+        e = work.error(size, new_size, 1.0)
+        noise = max(noise, e)
+        rounding = 0.0 if errors[h + 1] == 0 and e == 0 else _rounding(size, new_size, errors[h + 1])
+        errors[h] = (errors[h + 1] + e + rounding) * (1 + 4 * UNIT)
         size = new_size
         if not budget.spend(1, float(errors[h])) and h > 0:
             break
@@ -48,8 +49,9 @@ def solve_finite_horizon(mdp: FiniteHorizonMDP, *, tolerance: float, budget: Bud
     else:
         status = Status.ROUNDING if done else budget.spent or Status.ROUNDING
     slack = 2 * (float(errors.max()) + noise) * (1 + 1e-9)
-    for array in (value, lower, upper, policy):
-        array.setflags(write=False)
+    for values in (value, lower, upper):
+        values.setflags(write=False)
+    policy.setflags(write=False)
     return Solution(value, lower, upper, policy, budget.iterations, METHODS[0], status, "finite-horizon", mdp, slack)
 
 

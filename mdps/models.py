@@ -141,7 +141,8 @@ class TabularMDP:
             entries = slice(int(c.indptr[at]), int(c.indptr[at + 1]))
             row[c.indices[entries]] = c.data[entries]
         total = float(row.sum())
-        return row / total if total > 0 else row.copy()
+        result: FloatArray = row / total if total > 0 else row.copy()
+        return result
 
     def with_discount(self, discount: float | None) -> TabularMDP:
         """Return the same model with another discount; arrays and everything derived from them are shared."""

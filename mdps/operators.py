@@ -1,8 +1,8 @@
 """The Bellman operator T of a tabular model in floating point, with the rounding that each application can suffer.
 
 Write g for the discount, u for the unit of rounding, t for the computed T v.  With n the longest row, eps a bound on the relative error of
-the stored entries against the exact rational row, and rho a bound on the error of the expected reward,
-    |t - T v|  <=  e  =  ((n + 2) u + eps) g |v| + u |r| + rho.
+the stored entries against the exact rational row, and rho a bound on the error of the expected reward before its last rounding,
+    |t - T v|  <=  e  =  ((n + 2) u + eps) g |v| + 2 u |r| + rho.
 
 If t - v >= a (componentwise), then L = t + c, rounded with error at most b, satisfies L <= T L in exact arithmetic as soon as
     (1 - g) c  <=  g a - e - (1 + g) b,
@@ -22,7 +22,7 @@ import numpy.typing as npt
 from mdps._build import UNIT
 from mdps.models import TabularMDP, working_deviation
 
-__all__ = ["Bracket", "Work", "action_values", "bracket", "work_of"]
+__all__ = ["Bracket", "Work", "action_values", "bracket", "bracket_from", "shift", "work_of"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -62,12 +62,17 @@ class Work:
         """Whether sweeps go through a compiled kernel."""
         return self.matrix is None and self.data.size > COMPILED_ABOVE
 
-    def error(self, size: float, discount: float) -> float:
-        """Bound on |computed T v - T v| for any v of at most `size`, also for a single row."""
-        if size == 0 and self.reward_size == 0:
+    def error(self, v_size: float, t_size: float, discount: float) -> float:
+        """Bound on |t - T v|, where t is the computed T v, and |v| <= v_size, |t| <= t_size.
+
+        It also bounds the error of every row that can attain the maximum: a row with reward above 2 (|v| + |t|) cannot exist, and one with
+        reward below its negative cannot be the best.
+        """
+        reward = min(self.reward_size, 2.0 * (v_size + t_size) + 4.0 * self.reward_error)
+        if v_size == 0 and reward == 0:
             return self.reward_error
         factor = (self.longest + 2) * UNIT + self.entry_error
-        return (factor * discount * size + UNIT * self.reward_size + self.reward_error) * (1 + 1e-6) + 4 * self.longest * SMALLEST
+        return (factor * discount * v_size + 2 * UNIT * reward + self.reward_error) * (1 + 1e-6) + 4 * self.longest * SMALLEST
 
     def action_values(self, v: FloatArray, discount: float) -> FloatArray:
         """Return r + g P v, shape (S, A)."""
@@ -172,14 +177,18 @@ def bracket(work: Work, discount: float, low: float, high: float, v_size: float,
     Bracket
         Shifts whose rounded sums with t are a sub- and a supersolution.
     """
-    e = work.error(v_size, discount)
-    below = _shift(discount, low - UNIT * abs(low), e, t_size)
-    above = -_shift(discount, -(high + UNIT * abs(high)), e, t_size)
+    return bracket_from(discount, low, high, work.error(v_size, t_size, discount), t_size)
+
+
+def bracket_from(discount: float, low: float, high: float, error: float, t_size: float) -> Bracket:
+    """Like `bracket`, given a bound `error` on |t - T v|."""
+    below = shift(discount, low - UNIT * abs(low), error, t_size)
+    above = -shift(discount, -(high + UNIT * abs(high)), error, t_size)
     return Bracket(below, above)
 
 
-def _shift(g: float, a: float, e: float, size: float) -> float:
-    """Return c with (1-g) c <= g a - e - (1+g) u (size + |c|), computed with rounding accounted for."""
+def shift(g: float, a: float, e: float, size: float) -> float:
+    """Return the largest safe c with (1-g) c <= g a - e - (1+g) u (size + |c|), computed with rounding accounted for."""
     room = (1.0 - g) * (1 - 4 * UNIT)
     bulk = size + abs(g * a - e) / room
     for _ in range(60):

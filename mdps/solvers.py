@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from typing import Any, cast
 
 from mdps._budget import Budget, Progress
 from mdps._errors import InvalidDiscount, ModelError, NotConverged
@@ -83,20 +82,11 @@ def solve(
     if initial_value is not None:
         start = require_array("initial_value", initial_value)
         require_shape("initial_value", start, (mdp.n_states,))
-    budget = Budget.start(iterations, limit, progress)
-    if criterion == "finite-horizon":
-        from mdps.finite_horizon import METHODS as FINITE
-        from mdps.finite_horizon import solve_finite_horizon
-
-        require_choice("method", method, ("auto", *FINITE))
-        if start is not None:
-            raise ModelError("initial_value has no meaning for a finite horizon; give final_value to the model")
-        solution = solve_finite_horizon(mdp.tabular() if isinstance(mdp, LinearMDP) else mdp, tolerance=tolerance, budget=budget)
-    elif criterion == "average":
+    if criterion == "average":
         from mdps.average import solve_average
 
         return solve_average(
-            mdp,
+            cast(TabularMDP, mdp),
             method=method,
             tolerance=tolerance,
             max_iterations=max_iterations,
@@ -105,19 +95,30 @@ def solve(
             progress=progress,
             raise_on_budget=raise_on_budget,
         )
+    budget = Budget.start(iterations, limit, progress)
+    if criterion == "finite-horizon":
+        solution = _finite(mdp, method, tolerance, budget, start)
     else:
-        from mdps.discounted import METHODS as DISCOUNTED
-        from mdps.discounted import solve_discounted
+        from mdps.discounted import METHODS, solve_discounted
 
-        require_choice("method", method, ("auto", *DISCOUNTED))
-        solution = solve_discounted(mdp, method=method, tolerance=tolerance, budget=budget, initial=start)
+        require_choice("method", method, ("auto", *METHODS))
+        solution = solve_discounted(cast(TabularMDP, mdp), method=method, tolerance=tolerance, budget=budget, initial=start)
     if raise_on_budget and not solution.converged:
         raise NotConverged(
-            f"{solution.method} reached an error of at most {solution.error:.3g} after {solution.iterations} iterations, wanted a tolerance of "
-            f"{tolerance:g}: {solution.status.value}; raise the budget or the tolerance, or pass raise_on_budget=False",
+            f"{solution.method} reached an error of at most {solution.error:.3g} after {solution.iterations} iterations, wanted a tolerance "
+            f"of {tolerance:g}: {solution.status.value}; raise the budget or the tolerance, or pass raise_on_budget=False",
             solution,
         )
     return solution
+
+
+def _finite(mdp: Any, method: str, tolerance: float, budget: Budget, start: Any) -> Solution:
+    from mdps.finite_horizon import METHODS, solve_finite_horizon
+
+    require_choice("method", method, ("auto", *METHODS))
+    if start is not None:
+        raise ModelError("initial_value has no meaning for a finite horizon; give final_value to the model")
+    return solve_finite_horizon(mdp.tabular() if isinstance(mdp, LinearMDP) else mdp, tolerance=tolerance, budget=budget)
 
 
 def _criterion(mdp: Any, criterion: str | None) -> str:

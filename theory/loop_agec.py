@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "GUARANTEES", "PAPER", "RATES", "anytime_radius", "class_radius", "covering_radius", "dominance_number", "first_power_radius",
     "information_bound", "in_sample_bound", "linear_dominance", "linear_eluder_bound", "linear_transfer", "log_covering_ball", "mle_radius",
-    "mle_variation_bound", "minimax_lower_bound", "pigeonhole_count", "pigeonhole_squares", "pigeonhole_sum", "pigeonhole_weighted",
+    "mle_regret_bound", "mle_variation_bound", "minimax_lower_bound", "pigeonhole_count", "pigeonhole_squares", "pigeonhole_sum", "pigeonhole_weighted",
     "potential_bound", "regret_bound", "span_bound", "switching_bound", "switching_bound_pathwise", "transfer_number", "ucrl2_episode_bound",
     "ucrl2_regret_bound", "ucrl2_widths",
 ]
@@ -68,12 +68,12 @@ def class_radius(span: float, hypotheses: float, functions: float, steps: float,
 def covering_radius(span: float, log_hypotheses: float, log_functions: float, steps: float, delta: float, *, largest: float, error: float) -> float:
     """Return the radius of LOOP when classes are replaced by sup-norm nets of scale 1/T.
 
-    With Lambda = `largest` bounding |l| and C = `error` bounding |E(f)|, passing to the net changes every sum of squares by at most
-    10 Lambda + 3 C, so beta = B^2 log(T N_H N_G / delta) + 2 (10 Lambda + 3 C) keeps the conclusions of the finite case.
+    With Lambda = `largest` bounding |l| and C = `error` bounding |E(f)|, passing to the net changes every sum that the finite case
+    compares by at most a = 10 Lambda + 9 C, so beta = B^2 log(T N_H N_G / delta) + 2 a keeps all its conclusions.
 
     Source: loop_agec/G5, loop_agec/G11.
     """
-    return span**2 * (np.log(steps) + log_hypotheses + log_functions - np.log(delta)) + 2.0 * (10.0 * largest + 3.0 * error)
+    return span**2 * (np.log(steps) + log_hypotheses + log_functions - np.log(delta)) + 2.0 * (10.0 * largest + 9.0 * error)
 
 
 def log_covering_ball(dimension: int, radius: float, norm: float, scale: float) -> float:
@@ -149,8 +149,8 @@ def linear_eluder_bound(dimension: int, radius: float, norm: float, epsilon: flo
 
     Examples
     --------
-    >>> linear_eluder_bound(1, 1.0, 1.0, 0.5, c=1.0), linear_eluder_bound(1, 1.0, 1.0, 0.5)
-    (10, 8)
+    >>> linear_eluder_bound(1, 1.0, 1.0, 0.5, c=1.0), linear_eluder_bound(1, 1.0, 1.0, 0.05, c=1.0)
+    (8, 22)
     """
     if radius * norm <= epsilon:
         return 0
@@ -321,6 +321,34 @@ def mle_variation_bound(hypotheses: float, delta: float) -> float:
     Source: loop_agec/G13.
     """
     return 3.0 * mle_radius(hypotheses, delta)
+
+
+def mle_regret_bound(
+    dimension: float, span: float, hypotheses: float, largest: float, steps: ArrayLike, delta: float
+) -> FloatArray:
+    """Return the regret bound of MLE-LOOP with permanent elimination, valid with probability at least 1 - 3 delta.
+
+    |E(f)| <= B TV(P_f, P), so the in-sample errors sum to at most 3 B^2 log(|H| / delta); every update eliminates a hypothesis.
+
+    Parameters
+    ----------
+    dimension, span, hypotheses, largest : float
+        d, B, |H| and C.
+    steps : array
+        T, any shape.
+    delta : float
+        Failure probability of each of the three events.
+
+    Returns
+    -------
+    array
+        2 sqrt(3 d B^2 log(|H|/delta) T) + B sqrt(T log(1/delta)/2) + B |H| + d C + 1.
+
+    Source: loop_agec/G13.
+    """
+    t = np.asarray(steps, dtype=np.float64)
+    errors = 2.0 * np.sqrt(dimension * span**2 * mle_variation_bound(hypotheses, delta) * t)
+    return errors + span * np.sqrt(0.5 * t * np.log(1.0 / delta)) + span * hypotheses + dimension * largest + 1.0
 
 
 def ucrl2_widths(visits: ArrayLike, states: int, actions: int, step: float, delta: float) -> tuple[FloatArray, FloatArray]:

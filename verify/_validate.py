@@ -16,3 +16,15 @@ def require_int(name: str, value: Any, *, minimum: int) -> None:
     """Refuse what is not an integer of at least `minimum`."""
     if isinstance(value, bool) or not hasattr(value, "__index__") or value < minimum:
         raise ValueError(f"{name} must be an integer >= {minimum}, got {value!r}")
+
+
+def require_open_unit(name: str, value: Any) -> None:
+    """Refuse what is not a number strictly between 0 and 1."""
+    if isinstance(value, (bool, str)) or not hasattr(value, "__float__") or not 0.0 < value < 1.0:
+        raise ValueError(f"{name} must be in (0, 1), got {value!r}")
+
+
+def require_positive(name: str, value: Any) -> None:
+    """Refuse what is not a finite number above zero."""
+    if isinstance(value, (bool, str)) or not hasattr(value, "__float__") or not 0.0 < value < float("inf"):
+        raise ValueError(f"{name} must be a positive finite number, got {value!r}")

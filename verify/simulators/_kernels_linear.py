@@ -171,7 +171,7 @@ def ucrl2_vtr(  # type: ignore[no-untyped-def]
 @compiled
 def olsvi_fh(  # type: ignore[no-untyped-def]
     features, cumulative, reward, gain, start, key, steps, horizon, bonus, ridge,
-    checkpoints, regret, switches, optimism, totals,
+    checkpoints, regret, switches, optimism,
 ):
     """Run OLSVI.FH once (episodes of `horizon` steps, data of all stages pooled); return the number of episodes.
 
@@ -244,5 +244,4 @@ def olsvi_fh(  # type: ignore[no-untyped-def]
             regret[mark] = (t + 1) * gain - collected
             switches[mark] = episodes
             mark += 1
-    totals[0] = episodes * horizon
     return episodes

@@ -102,7 +102,7 @@ def mle_loop(  # type: ignore[no-untyped-def]
     cumulative, reward, gain, log_model, distance, optimism, policy, priority, truth, beta, patience, start, key, steps,
     checkpoints, regret, switches, insample, episode_start, episode_choice, totals,
 ):
-    """Run MLE-LOOP once; return the number of updates.
+    """Run MLE-LOOP once; return the number of updates.  A hypothesis that left the set in use never comes back.
 
     Shapes: log_model (H, S, A, S): log P_f; distance (H, S, A): squared total variation between P_f and the truth; the others as in
     `loop`.  totals: [largest log-likelihood excess over the truth, largest in-sample sum of squared distances over the models inside
@@ -110,6 +110,7 @@ def mle_loop(  # type: ignore[no-untyped-def]
     """
     hypotheses = log_model.shape[0]
     likelihood = np.zeros(hypotheses)
+    gone = np.zeros(hypotheses)
     seen = np.zeros(hypotheses)
     excess = np.zeros(hypotheses)
     first = np.empty(BLOCK)
@@ -122,8 +123,10 @@ def mle_loop(  # type: ignore[no-untyped-def]
     for t in range(steps):
         top = np.max(likelihood)
         if current < 0 or top - likelihood[current] > patience * beta:
+            if current >= 0:
+                gone[current] = np.inf
             for f in range(hypotheses):
-                excess[f] = top - likelihood[f]
+                excess[f] = top - likelihood[f] + gone[f]
             current, _ = _choose(excess, optimism, priority, beta)
             if updates < episode_start.shape[0]:
                 episode_start[updates] = t + 1

@@ -1,0 +1,261 @@
+"""Finite classes of hypotheses for average-reward learning, with the exact quantities that LOOP and its certificates need."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from certify._validate import require_finite_array
+
+if TYPE_CHECKING:
+    from certify.complexity.eluder import DimensionBracket
+    from mdps import TabularMDP
+
+__all__ = ["ROUNDING", "FiniteClass", "model_class", "value_class"]
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+ROUNDING = 1e-9
+"""Bellman errors below this, relative to the largest value, count as zero; the certificates pay for it."""
+
+
+@dataclass(frozen=True, eq=False)
+class FiniteClass:
+    """A finite class H of hypotheses (Q_f, J_f) and its auxiliary class G, beside the true model.
+
+    Parameters
+    ----------
+    mdp : TabularMDP
+        The true model, average reward.
+    optimal_gain : float
+        J*.
+    optimal_bias : array, shape (S,)
+        V*.
+    action_value : array, shape (H, S, A)
+        Q_f.
+    gain : array, shape (H,)
+        J_f.
+    target : array, shape (G, S, A)
+        Q_g + J_g of the auxiliary class; its first H members are the hypotheses themselves.
+    kernels : array, shape (H, S, A, S), optional
+        Transition models behind the hypotheses, for likelihood methods.
+    """
+
+    mdp: TabularMDP
+    optimal_gain: float
+    optimal_bias: FloatArray
+    action_value: FloatArray
+    gain: FloatArray
+    target: FloatArray
+    kernels: FloatArray | None = field(default=None, repr=False)
+
+    @property
+    def hypotheses(self) -> int:
+        """|H|."""
+        return len(self.gain)
+
+    @property
+    def functions(self) -> int:
+        """|G|."""
+        return len(self.target)
+
+    @cached_property
+    def value(self) -> FloatArray:
+        """V_f = max_a Q_f, shape (H, S)."""
+        best: FloatArray = self.action_value.max(axis=2)
+        return best
+
+    @cached_property
+    def policy(self) -> IntArray:
+        """A greedy action of each hypothesis, shape (H, S)."""
+        return np.asarray(self.action_value.argmax(axis=2), dtype=np.int64)
+
+    @cached_property
+    def backup(self) -> FloatArray:
+        """(P V_f)(s, a) under the truth, shape (H, S, A)."""
+        return np.einsum("sak,fk->fsa", self.mdp.dense(), self.value)
+
+    @cached_property
+    def errors(self) -> FloatArray:
+        """Bellman errors E(f)(s, a) = Q_f + J_f - r - P V_f, shape (H, S, A); what is rounding noise is set to zero."""
+        raw = self.action_value + self.gain[:, None, None] - self.mdp.expected_reward - self.backup
+        return np.round(raw / self._unit) * self._unit
+
+    @property
+    def span(self) -> float:
+        """B, the largest span of a V_f."""
+        return float(np.ptp(self.value, axis=1).max())
+
+    @property
+    def optimal_span(self) -> float:
+        """sp(V*)."""
+        return float(np.ptp(self.optimal_bias))
+
+    @property
+    def largest_error(self) -> float:
+        """C, the largest |E(f)|."""
+        return float(np.abs(self.errors).max())
+
+    @property
+    def rounding(self) -> float:
+        """Largest distance between the rounded and the exact Bellman errors."""
+        return self._unit
+
+    @property
+    def truth(self) -> int | None:
+        """Index of a hypothesis whose Bellman error vanishes and whose gain is J*; None if the class does not contain the truth."""
+        worst = np.abs(self.errors).max(axis=(1, 2)) + np.abs(self.gain - self.optimal_gain)
+        index = int(np.argmin(worst))
+        return index if worst[index] <= 10.0 * self._unit else None
+
+    @cached_property
+    def completion(self) -> IntArray:
+        """Index in G of the backed-up hypothesis P f, with Q + J = r + P V_f, shape (H,); -1 where G does not contain it."""
+        found = np.full(self.hypotheses, -1, dtype=np.int64)
+        for f in range(self.hypotheses):
+            distance = np.abs(self.target - (self.mdp.expected_reward + self.backup[f])).max(axis=(1, 2))
+            index = int(np.argmin(distance))
+            if distance[index] <= 10.0 * self._unit:
+                found[f] = index
+        return found
+
+    @property
+    def realisable(self) -> bool:
+        """Whether the class contains the truth."""
+        return self.truth is not None
+
+    @property
+    def complete(self) -> bool:
+        """Whether G contains the backed-up hypothesis of every member of H."""
+        return bool((self.completion >= 0).all())
+
+    def dimension(self, epsilon: float, *, method: str = "auto") -> DimensionBracket:
+        """Return the average-reward Bellman eluder dimension of the class: the eluder dimension of {E(f)} on states and actions.
+
+        Parameters
+        ----------
+        epsilon : float
+            Scale.
+        method : str
+            "exact", "bracket", or "auto": exact where it is feasible.
+
+        Returns
+        -------
+        DimensionBracket
+            Points are numbered s * A + a.
+        """
+        from certify.complexity.eluder import eluder_dimension
+
+        flat = self.errors.reshape(self.hypotheses, -1)
+        if method != "auto":
+            return eluder_dimension(flat, epsilon, method=method)
+        try:
+            return eluder_dimension(flat, epsilon)
+        except ValueError:
+            return eluder_dimension(flat, epsilon, method="bracket")
+
+    @cached_property
+    def _unit(self) -> float:
+        scale = max(1.0, float(np.abs(self.action_value).max()), float(np.abs(self.optimal_bias).max()))
+        return float(2.0 ** np.ceil(np.log2(ROUNDING * scale)))
+
+
+def value_class(
+    mdp: TabularMDP, action_values: ArrayLike, gains: ArrayLike, *, auxiliary: ArrayLike | None = None, kernels: FloatArray | None = None
+) -> FiniteClass:
+    """Build a class from action values and gains.
+
+    Parameters
+    ----------
+    mdp : TabularMDP
+        The true model: average reward, weakly communicating, rewards in [-1, 1].
+    action_values : array, shape (H, S, A)
+        Q_f.
+    gains : array, shape (H,)
+        J_f.
+    auxiliary : array, shape (K, S, A), optional
+        Further members of G, given as Q_g + J_g.  When omitted, the backed-up hypotheses r + P V_f are added, which closes the class;
+        when given, exactly these are added, and the class may be incomplete.
+    kernels : array, shape (H, S, A, S), optional
+        Transition models behind the hypotheses.
+
+    Returns
+    -------
+    FiniteClass
+        With J* and V* of the true model.
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree, a value is not finite, a reward lies outside [-1, 1], or the model is multichain.
+    """
+    values = require_finite_array("action_values", action_values, ndim=3)
+    gain = require_finite_array("gains", gains, ndim=1)
+    shape = (mdp.n_states, mdp.n_actions)
+    if len(values) == 0 or values.shape[1:] != shape or len(gain) != len(values):
+        raise ValueError(f"action_values must have shape (H, {shape[0]}, {shape[1]}) with H >= 1 gains, got {values.shape} and {gain.shape}")
+    if mdp.action_mask is not None and not mdp.action_mask.all():
+        raise ValueError("mdp must allow every action in every state")
+    reward = mdp.expected_reward
+    if np.abs(reward).max() > 1.0:
+        raise ValueError(f"rewards must be in [-1, 1], got {float(reward.flat[np.abs(reward).argmax()])!r}")
+    optimal_gain, bias, _ = average_solution(mdp)
+    centred = values - 0.5 * (values.max(axis=2).max(axis=1) + values.max(axis=2).min(axis=1))[:, None, None]
+    hypotheses = centred + gain[:, None, None]
+    if auxiliary is None:
+        added = reward + np.einsum("sak,fk->fsa", mdp.dense(), centred.max(axis=2))
+    else:
+        added = require_finite_array("auxiliary", auxiliary, ndim=3)
+        if added.shape[1:] != shape:
+            raise ValueError(f"auxiliary must have shape (K, {shape[0]}, {shape[1]}), got {added.shape}")
+    return FiniteClass(mdp, optimal_gain, bias, centred, gain, np.concatenate([hypotheses, added]), kernels)
+
+
+def model_class(mdp: TabularMDP, models: Sequence[TabularMDP]) -> FiniteClass:
+    """Build a class from candidate models: each hypothesis is the solution of its own optimality equation.
+
+    Parameters
+    ----------
+    mdp : TabularMDP
+        The true model.
+    models : sequence of TabularMDP
+        Candidates with the same states and actions.
+
+    Returns
+    -------
+    FiniteClass
+        Closed under completeness, with the kernels for likelihood methods.
+
+    Raises
+    ------
+    ValueError
+        If there is no candidate, sizes disagree, or a model is multichain.
+    """
+    if not models:
+        raise ValueError("models must have at least one candidate, got none")
+    for index, model in enumerate(models):
+        if (model.n_states, model.n_actions) != (mdp.n_states, mdp.n_actions):
+            raise ValueError(
+                f"models[{index}] must have {mdp.n_states} states and {mdp.n_actions} actions, got {model.n_states} and {model.n_actions}"
+            )
+    solved = [average_solution(model) for model in models]
+    kernels = np.stack([model.dense() for model in models])
+    return value_class(mdp, np.stack([q for _, _, q in solved]), np.array([gain for gain, _, _ in solved]), kernels=kernels)
+
+
+def average_solution(mdp: TabularMDP) -> tuple[float, FloatArray, FloatArray]:
+    """Return (J*, V*, Q*) of a model, V* centred so that its largest and smallest value are opposite."""
+    import mdps
+
+    solution = mdps.solve(mdp, criterion="average", tolerance=1e-10)
+    assert solution.gain is not None
+    assert solution.bias is not None
+    bias = solution.bias - 0.5 * (solution.bias.max() + solution.bias.min())
+    q = mdp.expected_reward + mdp.dense() @ bias - solution.gain
+    return float(solution.gain), bias, q

@@ -373,8 +373,8 @@ def _linear_paths(
 
     normals(paths, (steps + 1,), seed, fill, jobs=jobs)
     time = np.linspace(0.0, length, steps + 1)
-    reward = np.broadcast_to(np.asarray(model.reward(time[None, :], state), dtype=np.float64), state.shape)
+    reward = model.reward(time[None, :], state)
     terminal = None
     if whole:
-        terminal = np.broadcast_to(np.asarray(model.terminal(np.asarray(length), state[:, -1]), dtype=np.float64), (paths,))
+        terminal = model.terminal(length, state[:, -1])
     return Paths(time, state, reward, terminal)

@@ -54,12 +54,20 @@ class Polynomial:
         object.__setattr__(self, "terms", {k: c for k, c in sorted(self.terms.items()) if c != 0})
 
     def __call__(self, t: Any, x: Any) -> Any:
-        """Evaluate at times and states that broadcast."""
-        total: Any = 0
+        """Evaluate at times and states that broadcast, by Horner's rule in x with coefficients that are polynomials in t."""
+        exact = isinstance(t, (int, Fraction)) and isinstance(x, (int, Fraction))
+        rows: dict[int, Any] = {}
         for (i, j), c in self.terms.items():
-            factor = float(c) if isinstance(c, Fraction) and not isinstance(t, (int, Fraction)) else c
-            total = total + factor * t**i * x**j
-        return total + 0.0 * (t + x) if isinstance(t, np.ndarray) or isinstance(x, np.ndarray) else total
+            factor = c if exact or not isinstance(c, Fraction) else float(c)
+            rows[j] = rows.get(j, 0) + (factor if i == 0 else factor * t**i)
+        total: Any = rows.get(self.degree, 0)
+        for j in range(self.degree - 1, -1, -1):
+            total = total * x
+            if j in rows:
+                total = total + rows[j]
+        if isinstance(t, np.ndarray) or isinstance(x, np.ndarray):
+            return np.broadcast_to(np.asarray(total, dtype=np.float64), np.broadcast_shapes(np.shape(t), np.shape(x)))
+        return total
 
     def __add__(self, other: Any) -> Polynomial:
         right = _as_polynomial(other)

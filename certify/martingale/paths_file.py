@@ -1,0 +1,82 @@
+"""Trajectories in a file: a NumPy archive with the members time, state, reward and, if there is one, terminal.  No pickles."""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from mdps.diffusions.paths import Paths
+
+__all__ = ["load_paths", "save_paths"]
+
+MEMBERS = ("time", "state", "reward", "terminal")
+LARGEST = 4 << 30
+"""Bytes that an archive may hold unpacked."""
+
+
+def save_paths(path: str | Path, paths: Paths) -> None:
+    """Write trajectories to an `.npz` file, whole or not at all.
+
+    Parameters
+    ----------
+    path : path
+        File to write.
+    paths : Paths
+        What to write.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    """
+    target = Path(path)
+    members = {"time": paths.time, "state": paths.state, "reward": paths.reward}
+    if paths.terminal is not None:
+        members["terminal"] = paths.terminal
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **members)  # type: ignore[arg-type]
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(buffer.getvalue())
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_paths(path: str | Path) -> Paths:
+    """Read trajectories from an `.npz` file with the members time, state, reward and optionally terminal.
+
+    Parameters
+    ----------
+    path : path
+        File to read; pickled members are refused, nothing in the file is run.
+
+    Returns
+    -------
+    Paths
+
+    Raises
+    ------
+    ValueError
+        If the file is no such archive, a member is missing or unknown, or the trajectories are invalid.
+    OSError
+        If it cannot be read.
+    """
+    source = Path(path)
+    try:
+        with zipfile.ZipFile(source) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+        if size > LARGEST:
+            raise ValueError(f"paths must unpack to at most {LARGEST} bytes, {source} says {size}")
+        with np.load(source, allow_pickle=False) as data:
+            names = set(data.files)
+            if not {"time", "state", "reward"} <= names or not names <= set(MEMBERS):
+                raise ValueError(f"paths must have the members time, state, reward and optionally terminal; {source} has {sorted(names)}")
+            members = {name: data[name] for name in names}
+    except (zipfile.BadZipFile, KeyError, EOFError) as error:
+        raise ValueError(f"paths must be an .npz archive, {source} is not: {error}") from None
+    return Paths(members["time"], members["state"], members["reward"], members.get("terminal"))

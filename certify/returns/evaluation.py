@@ -243,11 +243,11 @@ def _grid(low: float, high: float, count: int) -> FloatArray:
     return np.linspace(low, high, count)
 
 
-def _rounding(problem: Problem, atoms: int, n: int, width: float) -> float:
-    """Bound the W_1 effect of floating-point sums: relative errors of positive masses, summed over the sweeps."""
+def _rounding(problem: Problem, atoms: int, n: int, width: float, scale: float) -> float:
+    """Bound the W_1 effect of rounding: relative errors of positive masses and of positions up to `scale`, summed over the sweeps."""
     terms = 2 * atoms * max(int(m.count.sum(axis=1).max()) for m in problem.stages) + 8
     horizon = min(n, 1.0 / (1.0 - problem.gamma) if problem.gamma < 1.0 else n)
-    return terms * UNIT * width * horizon
+    return (terms * width + 4.0 * scale) * UNIT * horizon
 
 
 def _categorical(problem: Problem, weights: FloatArray, grid: FloatArray, n: int, *, clip: bool) -> ReturnLaw:
@@ -285,10 +285,11 @@ def _categorical(problem: Problem, weights: FloatArray, grid: FloatArray, n: int
         low, high = (x[0] for x in extremes(_under(problem, weights)))
         tail = problem.gamma**n * float(max(abs(high - grid[0]).max(), abs(low - grid[0]).max()))
     spread = np.sqrt(noise) if lost == 0.0 else np.full(S, np.inf)
-    errors = np.minimum(spread, drift) + tail + _rounding(problem, K, n, width)
+    rounding = _rounding(problem, K, n, width, float(np.abs(grid).max()))
+    errors = np.minimum(spread, drift) + tail + rounding
     gap = float(np.diff(grid).max())
     if lost == 0.0 and problem.gamma < 1.0 and problem.horizon is None:
-        errors = np.minimum(errors, float(bounds.sweep_wasserstein(gap, problem.gamma, n, width)) + _rounding(problem, K, n, width))
+        errors = np.minimum(errors, float(bounds.sweep_wasserstein(gap, problem.gamma, n, width)) + rounding)
     laws = tuple(Law(grid, row) for row in law / law.sum(axis=1, keepdims=True))
     said = ("Nothing is clipped: the projection preserves means." if lost == 0.0 else f"Mass was clipped (up to {lost:.3g} a sweep): means are biased.",)
     return _result(problem, laws, "categorical", errors, float(noise.max()) if lost == 0.0 else None, lost == 0.0, n, lost, said)
@@ -316,8 +317,8 @@ def _quantile(problem: Problem, weights: FloatArray, m: int, n: int) -> ReturnLa
         law, out = out, law
         # atoms stay between the extremes of the state's own return, so its range is that of the projected law
         errors = bounds.quantile_wasserstein_bound(high[t] - low[t], m) + _propagate(model, w, problem.gamma, errors)
-    scale = max(float(np.abs(low).max()), float(np.abs(high).max()))
-    errors = errors + _rounding(problem, m, n, scale)
+    width, scale = float((high - low).max()), max(float(np.abs(low).max()), float(np.abs(high).max()))
+    errors = errors + _rounding(problem, m, n, width, scale)
     laws = tuple(Law(row, np.full(m, 1.0 / m)) for row in law)
     return _result(problem, laws, "quantile", errors, None, False, n, 0.0, ("Means are not preserved by the quantile projection.",))
 

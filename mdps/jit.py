@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import numba
 from numba import config
@@ -48,7 +48,15 @@ def cache_root() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "lemmata"
 
 
-def compiled(function: F | None = None, /, *, parallel: bool = False, inline: bool = False, fast_sums: bool = False) -> F:
+@overload
+def compiled(function: F, /) -> F: ...
+
+
+@overload
+def compiled(*, parallel: bool = False, inline: bool = False, fast_sums: bool = False) -> Callable[[F], F]: ...
+
+
+def compiled(function: F | None = None, /, *, parallel: bool = False, inline: bool = False, fast_sums: bool = False) -> Any:
     """Compile a kernel on its first call, cached on disk under a key that changes with every edit.
 
     Parameters
@@ -82,4 +90,4 @@ def compiled(function: F | None = None, /, *, parallel: bool = False, inline: bo
             config.CACHE_DIR = previous
         return result
 
-    return build(function) if function is not None else build  # type: ignore[return-value]
+    return build(function) if function is not None else build

@@ -10,6 +10,7 @@ Source: robust_tabular T1, r2pvi G1 to G3.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,7 +75,8 @@ def weighted_l1(z: Array, q: Array, radius: float, w: Array) -> Array:
 def _lower_envelope(z: Array, w: Array) -> tuple[list[int], Array]:
     """Return the lines that attain min_j z_j + L w_j for growing L >= 0, and the L at which one follows the other."""
     current = int(np.lexsort((w, z))[0])
-    receivers, breaks = [current], []
+    receivers: list[int] = [current]
+    breaks: list[float] = []
     while True:
         flatter = np.flatnonzero(w < w[current])
         if flatter.size == 0:
@@ -98,6 +100,7 @@ def linf(z: Array, q: Array, radius: float) -> Array:
 
 def l2(z: Array, q: Array, radius: float) -> Array:
     """||p - q||_2 <= radius: follow the projections of q - s z on the simplex, piecewise linear in s, until the sphere is met."""
+    radius = min(radius, 2.0)
     active = q > 0
     for i in np.argsort(z, kind="stable"):
         if not active[i]:
@@ -237,7 +240,9 @@ def burg(z: Array, q: Array, radius: float) -> Array:
 
     def spent(e: float) -> float:
         x = np.where(support, (z - centre) / (centre + e), 0.0)
-        return float(q @ (np.log1p(x) - x)) + float(np.log1p(q @ (x * x / (1.0 + x))))
+        ratio = np.where(support, (z + e) / (centre + e), 1.0)
+        logs = np.where(x < -0.5, np.log(ratio), np.log1p(np.maximum(x, -0.5)))
+        return float(q @ (logs - x)) + float(np.log1p(q @ (x * x / ratio)))
 
     if z[support].min() > 0.0 and spent(0.0) <= radius:
         weight = np.where(support, q / np.where(support, z, 1.0), 0.0)
@@ -253,12 +258,12 @@ def wasserstein(z: Array, q: Array, radius: float, cost: Array) -> Array:
     """Transport cost from q to p at most radius: spend it on the steepest pieces of each source's lower convex hull."""
     pieces: list[tuple[float, float, int, int, int]] = []
     p = np.zeros_like(q)
-    for i in np.flatnonzero(q > 0):
+    for i in np.flatnonzero(q > 0).tolist():
         hull = _falling_hull(cost[i], z)
         p[hull[0]] += q[i]
-        for a, b in zip(hull, hull[1:], strict=False):
+        for a, b in pairwise(hull):
             length = cost[i, b] - cost[i, a]
-            pieces.append(((z[b] - z[a]) / length, length, int(i), a, b))
+            pieces.append(((z[b] - z[a]) / length, length, i, a, b))
     left = radius
     for _, length, i, a, b in sorted(pieces):
         moved = min(q[i], left / length)
@@ -336,4 +341,5 @@ def chi2_penalty(z: Array, q: Array, penalty: float) -> tuple[Array, float]:
 
 def _renormalised(p: Array) -> Array:
     p = np.maximum(p, 0.0)
-    return p / p.sum()
+    total: float = p.sum()
+    return np.asarray(p / total)

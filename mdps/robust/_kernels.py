@@ -47,7 +47,7 @@ def tv_row(z: Array, order: Ints, q: Array, mass: float, p: Array) -> float:
                 p[at] -= moved
                 p[low] += moved
         i -= 1
-    return max(value, z[low])
+    return float(max(value, z[low]))
 
 
 @compiled
@@ -151,7 +151,7 @@ def kl_row(z: Array, q: Array, radius: float, warm: float, tolerance: float, p: 
     value, gap = low, mean - low
     kept = 0.0
     for _ in range(200):
-        tilted, spread, log_m, entropy = kl_moments(z, q, low, high, mean, b)
+        tilted, spread, _, entropy = kl_moments(z, q, low, high, mean, b)
         # f is concave in a = 1/b with slope entropy - radius, and the optimal a is at most (mean - low) / radius
         excess = entropy - radius
         dual = max(tilted + excess / b, low)
@@ -213,7 +213,7 @@ def kl_charged_row(z: Array, q: Array, penalty: float, p: Array) -> float:
             total += p[i]
         for i in range(q.shape[0]):
             p[i] /= total
-    return min(max(value, low), high)
+    return float(min(max(value, low), high))
 
 
 @compiled
@@ -233,7 +233,7 @@ def _chi2_write(z: Array, order: Ints, q: Array, last: int, mass: float, mean: f
 @compiled
 def chi2_row(z: Array, order: Ints, q: Array, radius: float, p: Array) -> float:
     """Lean the row against z on its lowest atoms; the first prefix whose level stays below the next atom is the right one."""
-    low, mass, high, mean, variance = support_moments(z, q)
+    low, _, high, mean, variance = support_moments(z, q)
     n = order.shape[0]
     write = p.shape[0] > 0
     if radius <= 0.0 or variance <= 0.0 or high == low:
@@ -243,7 +243,7 @@ def chi2_row(z: Array, order: Ints, q: Array, radius: float, p: Array) -> float:
     if mean + math.sqrt(variance / radius) >= high:
         if write:
             _chi2_write(z, order, q, n - 1, 1.0, mean, math.sqrt(radius / variance), p)
-        return max(mean - math.sqrt(radius * variance), low)
+        return float(max(mean - math.sqrt(radius * variance), low))
     total = 0.0
     for i in range(n):
         total += q[i]
@@ -268,13 +268,13 @@ def chi2_row(z: Array, order: Ints, q: Array, radius: float, p: Array) -> float:
                 if excess >= 0.0:
                     if write:
                         _chi2_write(z, order, q, i, m, e, 0.0, p)
-                    return max(e, low)
+                    return float(max(e, low))
             elif excess > 0.0:
                 scale = math.sqrt(s / (m * excess))
                 if j >= n or e + scale <= z[order[j]]:
                     if write:
                         _chi2_write(z, order, q, i, m, e, 1.0 / scale, p)
-                    return max(e - s / (m * scale), low)
+                    return float(max(e - s / (m * scale), low))
         i += 1
     if write:
         p[:] = q
@@ -284,13 +284,13 @@ def chi2_row(z: Array, order: Ints, q: Array, radius: float, p: Array) -> float:
 @compiled
 def chi2_charged_row(z: Array, order: Ints, q: Array, penalty: float, p: Array) -> float:
     """p_i = q_i (a - z_i)_+ / (2 penalty) on the first prefix whose level a stays below the next atom."""
-    low, mass, high, mean, variance = support_moments(z, q)
+    low, _, high, mean, variance = support_moments(z, q)
     n = order.shape[0]
     write = p.shape[0] > 0
     if mean + 2.0 * penalty >= high:
         if write:
             _chi2_write(z, order, q, n - 1, 1.0, mean, 0.5 / penalty, p)
-        return max(mean - variance / (4.0 * penalty), low)
+        return float(max(mean - variance / (4.0 * penalty), low))
     total = 0.0
     for i in range(n):
         total += q[i]
@@ -314,7 +314,7 @@ def chi2_charged_row(z: Array, order: Ints, q: Array, penalty: float, p: Array) 
             tail = max(total - m, 0.0) if j < n else 0.0
             if write:
                 _chi2_write(z, order, q, i, m, e, m / (2.0 * penalty), p)
-            return max(e - s / (4.0 * penalty) + penalty * tail / m, low)
+            return float(max(e - s / (4.0 * penalty) + penalty * tail / m, low))
     return mean
 
 

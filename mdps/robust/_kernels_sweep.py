@@ -46,7 +46,7 @@ def sweep_sa(
     worst: Array,
 ) -> float:
     """Write max_a min_p r + p.z for every state and its action, or the row of the given policy where `fixed`; return the largest gap."""
-    S, A, n = kernel.shape
+    S, A, _ = kernel.shape
     own = by_successor.shape[0] > 0
     z = discount * v
     nowhere = np.empty(0)
@@ -78,7 +78,7 @@ def sweep_sa(
 @compiled
 def _tv_cost(z: Array, order: Ints, q: Array, u: float, p: Array) -> tuple[float, float]:
     """Return the mass that must move to the smallest entry so that the mean is at most u, and the slope in u."""
-    value = dot(q, z)
+    value: float = dot(q, z)
     low = z[order[0]]
     if p.shape[0] > 0:
         p[:] = q

@@ -26,8 +26,13 @@ EVALUATIONS = 8
 class Game(Protocol):
     """The robust Bellman operator of one stage."""
 
-    n_states: int
-    ends: NDArray[np.bool_]
+    @property
+    def n_states(self) -> int:
+        """Number of states."""
+
+    @property
+    def ends(self) -> NDArray[np.bool_]:
+        """States that end the process."""
 
     def sweep(self, v: Array, discount: float, accuracy: float) -> tuple[Array, float]:
         """Return t and gap with t <= T v <= t + gap up to `slack`, and remember the policy."""
@@ -53,7 +58,7 @@ class _Rows:
     reward: Array
     by_successor: Array
     mask: NDArray[np.bool_]
-    ends: NDArray[np.bool_]
+    ends: Any
     sizes: Array
 
     @property

@@ -13,7 +13,6 @@ Source: robust_tabular T1, T2, T4.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -143,7 +142,7 @@ def solve(
     require_choice("rectangular", rectangular, ("sa", "s"))
     tolerance = require_positive("tolerance", tolerance)
     max_iterations = require_integer("max_iterations", max_iterations)
-    sizes = {"divergence": divergence, "radius": radius, "penalty": penalty, "rectangular": rectangular, "weights": weights, "cost": cost}
+    sizes: dict[str, Any] = {"divergence": divergence, "radius": radius, "penalty": penalty, "rectangular": rectangular, "weights": weights, "cost": cost}
     labels = {"divergence": divergence, "rectangular": rectangular, "radius": radius, "penalty": penalty}
     if isinstance(mdp, FiniteHorizonMDP):
         if start is not None:
@@ -222,7 +221,5 @@ def _backward(mdp: FiniteHorizonMDP, sizes: dict[str, Any], labels: dict[str, An
         uppers.append(v + above)
         policies.append(game.policy())
         kernels.append(worst)
-    stacked: Callable[[list[Any]], Any] = lambda items: np.stack(items[::-1])  # noqa: E731
-    return RobustSolution(
-        stacked(values), stacked(lowers), stacked(uppers), stacked(policies), stacked(kernels), mdp.horizon, Status.CONVERGED, **labels
-    )
+    value, lower, upper, policy, worst_kernel = (np.stack(items[::-1]) for items in (values, lowers, uppers, policies, kernels))
+    return RobustSolution(value, lower, upper, policy, worst_kernel, mdp.horizon, Status.CONVERGED, **labels)

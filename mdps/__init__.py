@@ -29,7 +29,8 @@ _HOMES: dict[str, str] = {
     "Solution": "mdps.solution",
     "solve": "mdps.solvers",
     **dict.fromkeys(("Evaluation", "evaluate", "occupancy"), "mdps.evaluation"),
-    **dict.fromkeys(("stationary_distribution", "hitting_times", "diameter", "classify"), "mdps.structure"),
+    **dict.fromkeys(("Classification", "classify", "stationary_distribution"), "mdps.structure"),
+    **dict.fromkeys(("diameter", "hitting_times"), "mdps.hitting"),
     "from_gymnasium": "mdps.gymnasium_bridge",
     **dict.fromkeys(("read_prism", "to_prism", "from_mdptoolbox", "to_mdptoolbox"), "mdps.formats"),
 }

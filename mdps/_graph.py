@@ -88,7 +88,7 @@ def end_components(graph: Graph, states: BoolArray | None = None, rows: BoolArra
         if states is not None:
             kept &= _all_in_row(graph, states[graph.indices])
         if (kept == alive).all():
-            return _groups(label, alive.reshape(graph.states, graph.actions).any(axis=1))
+            return _groups(label, np.asarray(alive.reshape(graph.states, graph.actions).any(axis=1)))
         alive = kept
 
 

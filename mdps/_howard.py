@@ -89,10 +89,10 @@ def occupancy_policy(problem: Problem) -> IntArray:
     result = linprog(-reward / scale, A_eq=constraints, b_eq=right, bounds=(0, None), method="highs")
     if result.x is None:
         raise NotConverged(f"linear programming: {result.message}", None)
-    occupancy = np.zeros(states * actions)
-    occupancy[usable] = result.x
-    occupancy = occupancy.reshape(states, actions)
-    occupied = occupancy.sum(axis=1) > 1e-12
+    flat = np.zeros(states * actions)
+    flat[usable] = result.x
+    occupancy = flat.reshape(states, actions)
+    occupied = np.asarray(occupancy.sum(axis=1) > 1e-12)
     _, _, towards = surely_reaching(graph_of(problem.mdp), occupied)
     return np.where(occupied, occupancy.argmax(axis=1), towards)
 
@@ -110,7 +110,7 @@ def _recurrent_class(chain: Any) -> IntArray:
 
 
 def _gain(problem: Problem, chain: Any, rows: IntArray, states: IntArray) -> float:
-    from mdps.structure import stationary_of
+    from mdps._chain import stationary_of
 
     if states.size == 1:
         return float(problem.reward[rows[states[0]]])

@@ -48,7 +48,8 @@ def _choose_step(state: Floats, sweep: int, width: float) -> float:
             state[3] = factor
             if factor > state[2]:
                 state[1] = 1.0
-    return state[1]
+    step: float = state[1]
+    return step
 
 
 @compiled
@@ -74,7 +75,7 @@ def relative_sparse(
     """
     states = value.size
     low, high = -np.inf, np.inf
-    longest = 0
+    longest = np.int64(0)
     for row in range(reward.size):
         longest = max(longest, np.int64(indptr[row + 1] - indptr[row]))
     room = states * longest if inner > 0 else 0
@@ -129,7 +130,7 @@ def relative_sparse(
 
 @compiled(fast_sums=True)
 def _dot(left: Floats, right: Floats) -> float:
-    total = 0.0
+    total: float = 0.0
     for k in range(left.size):
         total += left[k] * right[k]
     return total

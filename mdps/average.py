@@ -11,21 +11,20 @@ found is returned with a note, and so is its span.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mdps._budget import Budget, Progress
 from mdps._build import UNIT
 from mdps._errors import Multichain, NotConverged
 from mdps._validate import require_array, require_choice, require_integer, require_positive, require_shape
+from mdps.solution import Solution, Status
 
 if TYPE_CHECKING:
     from mdps.models import TabularMDP
-    from mdps.solution import Solution, Status
 
 __all__ = ["METHODS", "remarks", "solve_average"]
 
@@ -33,6 +32,8 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 METHODS = ("auto", "relative-value-iteration", "howard", "linear-programming")
+
+DEFAULT_ITERATIONS = 1_000_000
 
 _SMALL = 300
 """Up to this many states `auto` starts with Howard's iteration."""
@@ -86,11 +87,11 @@ def solve_average(
     *,
     method: str = "auto",
     tolerance: float = 1e-8,
-    max_iterations: int = 1_000_000,
-    start: ArrayLike | None = None,
+    max_iterations: int | None = None,
+    initial_value: ArrayLike | None = None,
     time_limit: float | None = None,
-    progress: Callable[[int, float], bool | None] | None = None,
-    throw: bool = True,
+    progress: Progress | None = None,
+    raise_on_budget: bool = True,
 ) -> Solution:
     """Return the optimal gain with a bracket, an optimal policy and a bias.
 
@@ -103,15 +104,15 @@ def solve_average(
         on ties), "linear-programming" (occupancy program by HiGHS, its policy finished by Howard's rule), or "auto".
     tolerance : float
         `upper - lower <= tolerance * max(1, |gain|)` at return.
-    max_iterations : int
-        Full sweeps, or rounds of policy iteration.
-    start : array (S,), optional
+    max_iterations : int, optional
+        Full sweeps, or rounds of policy iteration; one million by default.
+    initial_value : array (S,), optional
         A bias to start from.
     time_limit : float, optional
         Seconds.
     progress : callable, optional
-        Called with the iterations done and the width of the bracket; return True to stop.
-    throw : bool
+        Called as progress(iterations, width of the bracket); returning False stops the run.
+    raise_on_budget : bool
         Raise `NotConverged` where the tolerance is not met; otherwise return the partial solution with its status.
 
     Returns
@@ -138,17 +139,17 @@ def solve_average(
     """
     require_choice("method", method, METHODS)
     require_positive("tolerance", tolerance)
-    require_integer("max_iterations", max_iterations)
+    iterations = DEFAULT_ITERATIONS if max_iterations is None else require_integer("max_iterations", max_iterations)
     if time_limit is not None:
         require_positive("time_limit", time_limit)
     problem = _problem(mdp)
     value = np.zeros(mdp.n_states)
-    if start is not None:
-        value = require_array("start", start).copy()
-        require_shape("start", value, (mdp.n_states,))
+    if initial_value is not None:
+        value = require_array("initial_value", initial_value).copy()
+        require_shape("initial_value", value, (mdp.n_states,))
         value -= 0.5 * (value.max() + value.min())
     _require_one_class(problem)
-    run = _Run(problem, tolerance, max_iterations, None if time_limit is None else time.perf_counter() + time_limit, progress)
+    run = _Run(problem, tolerance, Budget.start(iterations, time_limit, progress))
     if method == "linear-programming":
         from mdps._howard import occupancy_policy
 
@@ -156,11 +157,18 @@ def solve_average(
     elif method == "howard" or (method == "auto" and mdp.n_states <= _SMALL):
         outcome = _howard(run, value, None)
     else:
-        patient = method != "auto" or mdp.n_states > _FACTORISED
-        outcome = _relative(run, value, max_iterations if patient else min(max_iterations, _PATIENCE))
-        if not patient and outcome.status == "iterations":
+        impatient = method == "auto" and mdp.n_states <= _FACTORISED
+        outcome = _relative(run, value, _PATIENCE if impatient else iterations)
+        if outcome.status is Status.ITERATIONS_SPENT and run.budget.left:
             outcome = _howard(run, outcome.value, outcome.policy)
-    return _finish(run, outcome, method, throw)
+    solution = _solution(run, outcome, method)
+    if raise_on_budget and not solution.converged:
+        raise NotConverged(
+            f"{solution.method} proved the gain to lie in [{solution.lower!r}, {solution.upper!r}] after {solution.iterations} iterations, "
+            f"wanted a tolerance of {tolerance:g}: {solution.status.value}; raise the budget or the tolerance, or pass raise_on_budget=False",
+            solution,
+        )
+    return solution
 
 
 def remarks(solution: Solution) -> tuple[str, ...]:
@@ -194,17 +202,7 @@ def remarks(solution: Solution) -> tuple[str, ...]:
 class _Run:
     problem: Problem
     tolerance: float
-    max_iterations: int
-    deadline: float | None
-    progress: Callable[[int, float], bool | None] | None
-
-    def interruption(self, done: int, width: float) -> str:
-        """Return why to stop now, or an empty string."""
-        if self.progress is not None and self.progress(done, width):
-            return "stopped"
-        if self.deadline is not None and time.perf_counter() > self.deadline:
-            return "time"
-        return ""
+    budget: Budget
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,9 +211,8 @@ class _Outcome:
     policy: IntArray
     low: float
     high: float
-    iterations: int
     method: str
-    status: str
+    status: Status
 
 
 def _problem(mdp: TabularMDP) -> Problem:
@@ -262,41 +259,37 @@ def _require_one_class(problem: Problem) -> None:
 def _relative(run: _Run, value: FloatArray, sweeps: int) -> _Outcome:
     from mdps._kernels_average import relative_dense, relative_sparse
 
-    problem = run.problem
+    problem, budget = run.problem, run.budget
     image, policy = np.empty(problem.states), np.zeros(problem.states, dtype=np.int64)
     steps = np.zeros(4)
     # measured: with few successors a greedy sweep is far cheaper than a full one; dense rows mix so fast that two are enough
     inner = 0 if problem.actions == 1 else 2 if problem.dense is not None else 8
-    target, done, status = 0.9 * run.tolerance, 0, ""
-    low, high = -np.inf, np.inf
-    pointers = None if problem.dense is not None else problem.csr.indptr.astype(np.uint64)
-    while not status:
-        step = min(_CHUNK, sweeps - done)
+    target, status = 0.9 * run.tolerance, None
+    pointers: Any = None if problem.dense is not None else problem.csr.indptr.astype(np.uint64)
+    while status is None:
+        size, done = min(_CHUNK, budget.left, sweeps - budget.iterations), budget.iterations
         if problem.dense is not None:
             count, low, high = relative_dense(
-                problem.dense, problem.reward, problem.actions, value, image, policy, target, step, inner, steps, done
+                problem.dense, problem.reward, problem.actions, value, image, policy, target, size, inner, steps, done
             )
         else:
             csr = problem.csr
             count, low, high = relative_sparse(
-                pointers, csr.indices, csr.data, problem.reward, problem.actions, value, image, policy, target, step, inner, steps, done
+                pointers, csr.indices, csr.data, problem.reward, problem.actions, value, image, policy, target, size, inner, steps, done
             )
-        done += count
-        scale = max(1.0, abs(0.5 * (low + high)))
-        error = problem.rounding(value)
+        goes_on = budget.spend(count, high - low)
+        scale, error = max(1.0, abs(0.5 * (low + high))), problem.rounding(value)
         if high - low + 2 * error <= run.tolerance * scale:
-            status = "converged"
+            status = Status.CONVERGED
+        elif 2 * error >= run.tolerance * scale and high - low <= max(error, target * scale):
+            status = Status.ROUNDING
+        elif not goes_on or budget.iterations >= sweeps:
+            status = budget.spent or Status.ITERATIONS_SPENT
         elif high - low <= target * scale:
-            # rounding stands in the way: ask the sweeps for what is left of the tolerance, or give up
-            target = min(target / 2, run.tolerance - 2.1 * error / scale)
-            status = "rounding" if target <= 0 else ""
-        elif 2 * error >= run.tolerance * scale and high - low <= error:
-            status = "rounding"
-        else:
-            status = run.interruption(done, high - low)
-        if not status and done >= sweeps:
-            status = "iterations"
-    return _Outcome(value, policy, low, high, done, "relative-value-iteration", status)
+            # the sweeps reached their goal but the rounding takes the rest: ask them for what is left
+            target = min(0.5 * target, run.tolerance - 2.1 * error / scale)
+            status = Status.ROUNDING if target <= 0 else None
+    return _Outcome(value, policy, low, high, "relative-value-iteration", status)
 
 
 def _howard(run: _Run, value: FloatArray, policy: IntArray | None) -> _Outcome:
@@ -306,62 +299,42 @@ def _howard(run: _Run, value: FloatArray, policy: IntArray | None) -> _Outcome:
     states = np.arange(problem.states)
     if policy is None:
         policy = problem.backup(value).argmax(axis=1)
-    status, rounds = "", 0
     while True:
         policy = make_unichain(problem, policy)
         value = evaluate_unichain(problem, policy)
-        rounds += 1
         action_values = problem.backup(value)
-        gains = action_values.max(axis=1) - value
-        low, high = float(gains.min()), float(gains.max())
-        scale = max(1.0, abs(0.5 * (low + high)))
-        width, error = high - low, problem.rounding(value)
-        current = action_values[states, policy]
+        best = action_values.max(axis=1)
+        low, high = float((best - value).min()), float((best - value).max())
+        goes_on = run.budget.spend(1, high - low)
+        # keep the old action unless the gain is real: rounding must not make the iteration cycle
         margin = 1e-12 * (problem.largest_reward + float(np.abs(value).max()))
-        improved = action_values.max(axis=1) > current + margin
+        improved = best > action_values[states, policy] + margin
         if not improved.any():
-            status = "converged" if width + 2 * error <= run.tolerance * scale else "rounding"
-        elif rounds >= run.max_iterations:
-            status = "iterations"
-        else:
-            status = run.interruption(rounds, width)
-        if status:
-            break
+            scale = max(1.0, abs(0.5 * (low + high)))
+            met = high - low + 2 * problem.rounding(value) <= run.tolerance * scale
+            status = Status.CONVERGED if met else Status.ROUNDING
+            return _Outcome(value, action_values.argmax(axis=1), low, high, "howard", status)
+        if not goes_on:
+            status = run.budget.spent or Status.ITERATIONS_SPENT
+            return _Outcome(value, action_values.argmax(axis=1), low, high, "howard", status)
         policy = np.where(improved, action_values.argmax(axis=1), policy)
-    return _Outcome(value, action_values.argmax(axis=1), low, high, rounds, "howard", status)
 
 
-def _finish(run: _Run, outcome: _Outcome, method: str, throw: bool) -> Solution:
-    from mdps.solution import Solution, Status
-
-    statuses: dict[str, Status] = {
-        "converged": Status.CONVERGED,
-        "iterations": Status.ITERATIONS_SPENT,
-        "time": Status.TIME_SPENT,
-        "stopped": Status.STOPPED,
-        "rounding": Status.ROUNDING,
-    }
+def _solution(run: _Run, outcome: _Outcome, method: str) -> Solution:
     value = outcome.value - 0.5 * (outcome.value.max() + outcome.value.min())
     error = run.problem.rounding(outcome.value)
     lower, upper = outcome.low - error, outcome.high + error
-    solution = Solution(
+    return Solution(
         value=value,
         lower=lower,
         upper=upper,
         policy=outcome.policy,
-        iterations=outcome.iterations,
+        iterations=run.budget.iterations,
         method="linear-programming" if method == "linear-programming" else outcome.method,
-        status=statuses[outcome.status],
+        status=outcome.status,
         criterion="average",
         model=run.problem.mdp,
         slack=max(4 * (upper - lower), 1e-10 * (run.problem.largest_reward + float(np.abs(value).max()))),
         gain=0.5 * (lower + upper),
         bias=value,
     )
-    if outcome.status != "converged" and throw:
-        raise NotConverged(
-            f"average reward: {solution.status.value} after {solution.iterations} iterations of {solution.method}; "
-            f"the gain is proved to lie in [{lower!r}, {upper!r}], tolerance {run.tolerance:g}",
-            solution,
-        )
-    return solution

@@ -91,7 +91,7 @@ def garnet(
     index_type = np.int32 if rows * branching < 2**31 else np.int64
     if successors is None:
         successors = np.broadcast_to(np.arange(states, dtype=np.int32), (rows, states))
-    pointers = np.arange(rows + 1, dtype=index_type) * index_type(branching)
+    pointers = np.arange(0, rows * branching + 1, branching, dtype=index_type)
     indices = np.ascontiguousarray(successors).reshape(-1).astype(index_type, copy=False)
     return TabularMDP(csr_array((weights.reshape(-1), indices, pointers), shape=(rows, states)), reward, discount=discount)
 

@@ -247,7 +247,7 @@ def test_sparse_and_dense_agree_and_a_start_saves_sweeps():
     sparse = families.garnet(60, 3, 5, seed=2, sparse=True)
     one, two = (solve_average(m, method="relative-value-iteration", tolerance=1e-9) for m in (dense, sparse))
     assert one.gain == pytest.approx(two.gain, abs=1e-8)
-    warm = solve_average(sparse, method="relative-value-iteration", tolerance=1e-9, start=two.bias)
+    warm = solve_average(sparse, method="relative-value-iteration", tolerance=1e-9, initial_value=two.bias)
     assert warm.iterations <= 2 < two.iterations
 
 
@@ -258,20 +258,22 @@ def test_budget_time_and_progress():
     partial = caught.value.solution
     assert partial.lower <= 0.4285714498 <= partial.upper
     assert not partial.converged
-    assert not solve_average(mdp, method="relative-value-iteration", max_iterations=3, throw=False).converged
+    assert not solve_average(mdp, method="relative-value-iteration", max_iterations=3, raise_on_budget=False).converged
     seen = []
     stopped = solve_average(
-        mdp, method="relative-value-iteration", tolerance=1e-13, progress=lambda done, width: seen.append((done, width)) or True, throw=False
+        mdp, method="relative-value-iteration", tolerance=1e-13, progress=lambda done, width: seen.append((done, width)) or False, raise_on_budget=False
     )
     assert seen
     assert not stopped.converged
-    late = solve_average(mdp, method="relative-value-iteration", tolerance=1e-13, time_limit=1e-9, throw=False)
+    late = solve_average(
+        mdp, method="relative-value-iteration", tolerance=1e-13, time_limit=1e-9, raise_on_budget=False
+    )
     assert late.status.value == "time limit reached"
 
 
 def test_rounding_above_the_tolerance_is_said():
     with pytest.raises(mdps.NotConverged, match="rounding"):
-        solve_average(families.gamble(1e6), tolerance=1e-15, method="relative-value-iteration")
+        solve_average(families.gamble(10.0), tolerance=1e-15, method="relative-value-iteration")
     with pytest.raises(mdps.NotConverged, match="rounding"):
         solve_average(families.gamble(1e6), tolerance=1e-15, method="howard")
 
@@ -284,8 +286,8 @@ def test_rounding_above_the_tolerance_is_said():
         ({"tolerance": float("nan")}, "tolerance must be"),
         ({"max_iterations": 0}, "max_iterations must be"),
         ({"time_limit": -1.0}, "time_limit must be"),
-        ({"start": [1.0]}, "start"),
-        ({"start": [float("nan")] * 6}, "start"),
+        ({"initial_value": [1.0]}, "initial_value"),
+        ({"initial_value": [float("nan")] * 6}, "initial_value"),
     ],
 )
 def test_bad_options(options, message):

@@ -9,10 +9,44 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from certify.smoothing._networks import CallablePolicy as CallablePolicy
+    from certify.smoothing._networks import CnnPolicy as CnnPolicy
+    from certify.smoothing._networks import Head as Head
+    from certify.smoothing._networks import MlpPolicy as MlpPolicy
+    from certify.smoothing._networks import Policy as Policy
+    from certify.smoothing.bands import equal_local_level as equal_local_level
+    from certify.smoothing.bands import survival_band as survival_band
+    from certify.smoothing.certificates import RewardCertificate as RewardCertificate
+    from certify.smoothing.certificates import certified_budget as certified_budget
+    from certify.smoothing.certificates import certified_radius as certified_radius
+    from certify.smoothing.certificates import certified_threshold as certified_threshold
+    from certify.smoothing.certificates import certify_curve as certify_curve
+    from certify.smoothing.games import Game as Game
+    from certify.smoothing.games import best_static as best_static
+    from certify.smoothing.games import corridor_game as corridor_game
+    from certify.smoothing.games import fork_game as fork_game
+    from certify.smoothing.games import worst_case_value as worst_case_value
+    from certify.smoothing.normalisation import Normalisation as Normalisation
+    from certify.smoothing.normalisation import load_normalisation as load_normalisation
+    from certify.smoothing.policies import default_policy_path as default_policy_path
+    from certify.smoothing.policies import load_policy as load_policy
+    from certify.smoothing.protocols import Protocol as Protocol
     from certify.smoothing.returns import Returns as Returns
+    from certify.smoothing.sampling import noise_limit as noise_limit
+    from certify.smoothing.sampling import sample_returns as sample_returns
 
 _HOMES = {
+    **dict.fromkeys(("CallablePolicy", "CnnPolicy", "Head", "MlpPolicy", "Policy"), "certify.smoothing._networks"),
+    **dict.fromkeys(("equal_local_level", "survival_band"), "certify.smoothing.bands"),
+    **dict.fromkeys(
+        ("RewardCertificate", "certified_budget", "certified_radius", "certified_threshold", "certify_curve"), "certify.smoothing.certificates"
+    ),
+    **dict.fromkeys(("Game", "best_static", "corridor_game", "fork_game", "worst_case_value"), "certify.smoothing.games"),
+    **dict.fromkeys(("Normalisation", "load_normalisation"), "certify.smoothing.normalisation"),
+    **dict.fromkeys(("default_policy_path", "load_policy"), "certify.smoothing.policies"),
+    "Protocol": "certify.smoothing.protocols",
     "Returns": "certify.smoothing.returns",
+    **dict.fromkeys(("noise_limit", "sample_returns"), "certify.smoothing.sampling"),
 }
 """Public name to the module that defines it."""
 

@@ -335,7 +335,8 @@ def worst_leak(divergence: str, gap: ArrayLike, *, leak: float, penalty: float) 
     0.145
     """
     _divergence(divergence)
-    v, eps, lam = require_each_between("gap", gap, 0.0, np.inf), float(require_each_between("leak", leak, 0.0, 1.0)), require_positive_number("penalty", penalty)
+    v, lam = require_each_between("gap", gap, 0.0, np.inf), require_positive_number("penalty", penalty)
+    eps = float(require_each_between("leak", leak, 0.0, 1.0))
     if divergence == "tv":
         return np.where(v <= lam, eps, 1.0)[()]
     if divergence == "kl":

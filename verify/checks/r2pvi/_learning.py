@@ -1,0 +1,219 @@
+"""What the offline learners promise: printed constants, rates, the data-split certificate (G9, G9-rate, G9-local, G9-split, G11)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from certify.robust.datasets import OfflineDataset, sample_dataset
+from certify.robust.offline import r2pvi
+from theory import r2pvi as formulas
+from verify.check import Check, Control
+from verify.checks.r2pvi import _figures as figures
+from verify.checks.r2pvi._functionals import _g
+from verify.checks.r2pvi._models import Model, collect, random_model, solve
+from verify.types import Basis, Claim, Estimate, Instance, Slack, binomial_estimate
+
+FloatArray = NDArray[np.float64]
+
+DELTA = 0.1
+"""Failure probability that the algorithms are asked for."""
+
+SIZES = (250, 1000, 4000, 16000)
+
+
+@lru_cache(maxsize=16)
+def learning_model(draw: int) -> Model:
+    """Return the model of the learning checks: five states, three actions, three factors, three steps."""
+    return random_model(draw, horizon=3)
+
+
+@lru_cache(maxsize=16)
+def _nominal(draw: int) -> Any:
+    return learning_model(draw).linear()
+
+
+def data(draw: int, trajectories: int, seed: int) -> OfflineDataset:
+    """Return trajectories of the uniform policy in a learning model."""
+    return sample_dataset(_nominal(draw), trajectories=trajectories, seed=seed)
+
+
+def price_of(params: Any) -> dict[str, Any]:
+    """Return the arguments of `solve` for an instance."""
+    return {"divergence": params["divergence"], params["price"]: params["size"]}
+
+
+def learner(params: Any, shrink: float = 1.0) -> dict[str, Any]:
+    """Return the arguments of `r2pvi` for an instance, printed constants made smaller by `shrink`."""
+    method = {"penalty": "r2pvi", "radius": "drpvi"}[params["price"]]
+    beta = params["beta"]
+    if beta == "printed" and shrink != 1.0:
+        shape = {"dimension": 3, "horizon": 3, "trajectories": params["trajectories"], "delta": DELTA}
+        full = (
+            formulas.drpvi_coefficient(**shape) if method == "drpvi"
+            else formulas.printed_coefficient(params["divergence"], penalty=params["size"], **shape))
+        beta = shrink * full
+    return {"method": method, **price_of(params), "beta": beta, "ridge": params["ridge"], "delta": DELTA}
+
+
+def misses(params: Any, shrink: float, seed: int) -> int:
+    """Return the number of data sets on which an error exceeds the pessimism made smaller by `shrink`, or a bound is on the wrong side."""
+    model = learning_model(params["draw"])
+    best = solve(model, **price_of(params))
+    arguments = learner(params, shrink)
+    # a printed constant is made smaller in the learner, the data-split one in the comparison
+    share = 1.0 if params["beta"] == "printed" else shrink
+    count = 0
+    for replica in range(params["runs"]):
+        found = r2pvi(data(params["draw"], params["trajectories"], seed + replica), model.features, model.weights, **arguments)
+        count += _missed(model, best.value[0], found, params, share)
+    return count
+
+
+def _missed(model: Model, best: FloatArray, found: Any, params: Any, shrink: float) -> bool:
+    value = np.concatenate([found.value, np.zeros((1, found.value.shape[1]))])
+    for h in range(model.horizon - 1):
+        exact = _worst(model.factors[h], value[h + 1], params)
+        if np.any(np.abs(model.features @ (found.weights[h] - exact)) > shrink * (model.features @ found.bonus[h]) + 1e-9):
+            return True
+    own = solve(model, policy=found.policy, **price_of(params)).value[0]
+    return bool(shrink == 1.0 and (np.any(found.lower > own + 1e-9) or np.any(best > found.upper + 1e-9)))
+
+
+def _worst(factors: FloatArray, value: FloatArray, params: Any) -> FloatArray:
+    from mdps.robust import worst_case_rows
+
+    return worst_case_rows(value, factors, divergence=params["divergence"], **{params["price"]: params["size"]})[0]
+
+
+def coverage_sides(instance: Instance, seed: int, shrink: float = 1.0) -> tuple[Estimate, Estimate]:
+    """Share of data sets on which a regression error exceeds the pessimism or a bound fails, against delta."""
+    params = instance.params
+    found = misses(params, shrink, seed % (1 << 40))
+    return binomial_estimate(found, params["runs"]), Estimate.exact(DELTA)
+
+
+def _shrunken(factor: float) -> Callable[[Instance, int], tuple[Estimate, Estimate]]:
+    def sides(instance: Instance, seed: int) -> tuple[Estimate, Estimate]:
+        """The same with the pessimism made smaller."""
+        return coverage_sides(instance, seed, shrink=factor)
+
+    return sides
+
+
+def _coverage_instances(beta: str, cases: tuple[tuple[str, str, float], ...], ridge: float) -> Callable[[str, int], Iterator[Instance]]:
+    def instances(budget: str, seed: int) -> Iterator[Instance]:
+        runs = 45 if budget == "quick" else 600
+        for divergence, price, size in cases:
+            yield Instance(f"{divergence}, {price} {size}", {
+                "divergence": divergence, "price": price, "size": size, "beta": beta, "ridge": ridge, "draw": 0, "trajectories": 240, "runs": runs})
+
+    return instances
+
+
+@lru_cache(maxsize=8)
+def curves(replicas: int, draw: int = 0) -> dict[str, FloatArray]:
+    """Return, for every number of trajectories in SIZES and replica: bound sum, regression error, and loss of R2PVI-KL at beta .1."""
+    model = learning_model(draw)
+    best = solve(model, "kl", penalty=0.5)
+    out = {name: np.zeros((len(SIZES), replicas)) for name in ("bound", "error", "loss")}
+    for k, trajectories in enumerate(SIZES):
+        for r in range(replicas):
+            found = r2pvi(data(draw, trajectories, 7000 + r), model.features, model.weights, divergence="kl", penalty=0.5, beta=0.1)
+            widths = np.einsum("sad,hd->hsa", model.features, found.deviation)
+            out["bound"][k, r] = collect(model, best.policy, best.kernel, widths)[0, 0]
+            # the step before the last regresses a value that is known exactly, so that its error is that of the regression alone
+            value = np.clip(model.features @ model.weights[-1] - model.features @ found.bonus[-1], 0.0, 1.0).max(axis=1)
+            exact = _worst(model.factors[-2], value, {"divergence": "kl", "price": "penalty", "size": 0.5})
+            out["error"][k, r] = np.abs(found.weights[-2] - exact).mean()
+            out["loss"][k, r] = best.value[0, 0] - solve(model, "kl", penalty=0.5, policy=found.policy).value[0, 0]
+    return out
+
+
+def slope(sizes: Any, values: FloatArray) -> tuple[float, float]:
+    """Return the log-log slope of the row means and its standard error from the spread of the columns."""
+    x = np.log(np.asarray(sizes, dtype=float))
+    centre = (x - x.mean()) / ((x - x.mean()) ** 2).sum()
+    mean = values.mean(axis=1)
+    spread = values.std(axis=1, ddof=1) / np.sqrt(values.shape[1]) / mean
+    return float(centre @ np.log(mean)), float(np.sqrt((centre**2 * spread**2).sum()))
+
+
+def _fitted(value: float, error: float) -> Estimate:
+    return Estimate(value, value - 2.0 * error, value + 2.0 * error, basis=Basis.FITTED)
+
+
+def _rate_instances(budget: str, seed: int) -> Iterator[Instance]:
+    for name in ("bound", "error"):
+        yield Instance(f"slope of the {name}", {"curve": name, "replicas": 24 if budget == "quick" else 200})
+
+
+def rate_sides(instance: Instance, seed: int) -> tuple[Estimate, Estimate]:
+    """Log-log slope against the number of trajectories, and the window around -1/2."""
+    found = slope(SIZES, curves(instance.params["replicas"])[instance.params["curve"]])
+    return _fitted(*found), Estimate.enclosed(-0.6, -0.4)
+
+
+def _loss_slope(instance: Instance, seed: int) -> tuple[Estimate, Estimate]:
+    """Slope of the loss itself on one fixed model, where it vanishes much faster."""
+    loss = curves(instance.params["replicas"])["loss"] + 1e-9
+    return Estimate(slope(SIZES, loss)[0], basis=Basis.FITTED), Estimate.enclosed(-0.6, -0.4)
+
+
+def local_loss(trajectories: int, replicas: int, seed: int, *, gap: float | None = None, beta: float = 0.1, penalty: float = 1.0) -> FloatArray:
+    """Return losses of R2PVI-KL on the local family: two arms, H = 2, success probabilities .4 +- .75/sqrt(N), ridge 1.
+
+    Closed form of the algorithm for one-hot features: the counts of each arm are sufficient.
+    """
+    rng = np.random.Generator(np.random.Philox(key=[seed, trajectories]))
+    success = 0.4 + np.array([1.0, -1.0]) * (0.75 / np.sqrt(trajectories) if gap is None else gap)
+    first = rng.binomial(trajectories, 0.5, replicas)
+    pulls = np.stack([first, trajectories - first], axis=1)
+    wins = rng.binomial(pulls, success)
+    # a success leads to a reward 1 at the second step, known exactly there
+    moment = (wins * np.exp(-1.0 / penalty) + (pulls - wins)) / (pulls + 1.0)
+    estimate = -penalty * np.log(np.maximum(moment, np.exp(-2.0 / penalty))) - beta / np.sqrt(pulls + 1.0)
+    chosen = np.clip(estimate, 0.0, 2.0).argmax(axis=1)
+    value = -penalty * np.log(success * np.exp(-1.0 / penalty) + 1.0 - success)
+    return np.asarray(value.max() - value[chosen])
+
+
+LOCAL_SIZES = tuple(4**k for k in range(3, 9))
+
+
+def _local_instances(budget: str, seed: int) -> Iterator[Instance]:
+    yield Instance("N = 4^3 to 4^8", {"replicas": 20000 if budget == "quick" else 200000, "fixed": False})
+
+
+def local_sides(instance: Instance, seed: int) -> tuple[Estimate, Estimate]:
+    """Log-log slope of the mean loss on the local family, and the window -.49 +- .05."""
+    gap = 0.75 / 8.0 if instance.params["fixed"] else None
+    losses = np.stack([local_loss(n, instance.params["replicas"], seed % (1 << 40), gap=gap) for n in LOCAL_SIZES]) + 1e-12
+    return _fitted(*slope(LOCAL_SIZES, losses)), Estimate.enclosed(-0.54, -0.44)
+
+
+def _fixed_gap(instance: Instance, seed: int) -> tuple[Estimate, Estimate]:
+    """The same with a gap that does not shrink."""
+    return local_sides(Instance(instance.name, {**instance.params, "fixed": True}), seed)
+
+
+_COVERAGE = Claim("<=", alternative=2.5)
+_WINDOW = Claim("within", Slack(0.0))
+
+CHECKS: tuple[Check, ...] = (
+    Check(_g("G9"), _COVERAGE, _coverage_instances("printed", (("tv", "penalty", 0.5), ("kl", "penalty", 0.5), ("chi2", "penalty", 0.5)), 1.0), coverage_sides,
+          (Control("a hundred-thousandth of the printed constant", _shrunken(1e-5)),), figures.printed, alpha=1e-4, cost={"quick": 5.0, "full": 40.0}),
+    Check(_g("G9-rate"), _WINDOW, _rate_instances, rate_sides, (Control("the loss on a fixed model", _loss_slope),), figures.rate,
+          cost={"quick": 4.0, "full": 40.0}),
+    Check(_g("G9-local"), _WINDOW, _local_instances, local_sides, (Control("a gap that does not shrink", _fixed_gap),), figures.local,
+          cost={"quick": 1.0, "full": 5.0}),
+    Check(_g("G9-split"), _COVERAGE,
+          _coverage_instances("split-certificate", (("tv", "penalty", 0.5), ("kl", "penalty", 0.5), ("chi2", "penalty", 0.5), ("tv", "radius", 0.2)), 0.1),
+          coverage_sides, (Control("a tenth of the pessimism", _shrunken(0.1)),), figures.certificate, alpha=1e-4, cost={"quick": 6.0, "full": 60.0}),
+    Check(_g("G11"), _COVERAGE, _coverage_instances("printed", (("tv", "radius", 0.2),), 1.0), coverage_sides,
+          (Control("a thousandth of the printed constant", _shrunken(1e-3)),), figures.drpvi, alpha=1e-4, cost={"quick": 2.0, "full": 15.0}),
+)

@@ -158,10 +158,10 @@ def require_distribution(name: str, value: Any, size: int) -> FloatArray:
     return array if total == 1 else array / total
 
 
-def require_stochastic_rows(kernel: FloatArray, n_actions: int, used: npt.NDArray[np.bool_] | None, *, staged: bool = False) -> float:
-    """Check dense rows of shape (R, S), row (h*S + s)*A + a, and return the largest distance of a row sum from one.
+def require_stochastic_rows(kernel: FloatArray, n_actions: int, used: npt.NDArray[np.bool_] | None) -> float:
+    """Check dense rows of shape (S*A, S) with row s*A + a, and return the largest distance of a row sum from one.
 
-    Rows where `used` (R,) is False are not looked at, except that they must be finite.
+    Rows where `used` (S*A,) is False need not sum to one.
     """
     with np.errstate(invalid="ignore", over="ignore"):
         sums = kernel @ np.ones(kernel.shape[1])
@@ -171,20 +171,18 @@ def require_stochastic_rows(kernel: FloatArray, n_actions: int, used: npt.NDArra
     worst = float(np.abs(deviation).max())
     if worst <= ROW_TOLERANCE and kernel.min() >= 0:
         return worst
-    for row in np.flatnonzero(~np.isfinite(sums)):
-        place = _coordinates(int(row), n_actions, kernel.shape[1], staged)
-        successor = int(np.flatnonzero(~np.isfinite(kernel[row]))[0])
-        where = f"{_where(place)}, successor {successor}"
-        raise NotFinite("transition", where, float(kernel[row, successor]))
+    broken = np.flatnonzero(~np.isfinite(sums))
+    if broken.size:
+        state, action = divmod(int(broken[0]), n_actions)
+        successor = int(np.flatnonzero(~np.isfinite(kernel[broken[0]]))[0])
+        raise NotFinite("transition", f"state {state}, action {action}, successor {successor}", float(kernel[broken[0], successor]))
     negative = np.flatnonzero(kernel.min(axis=1) < 0)
     if negative.size:
-        row = int(negative[0])
-        state, action, stage = _coordinates(row, n_actions, kernel.shape[1], staged)
-        successor = int(kernel[row].argmin())
-        raise NegativeProbability(state, action, successor, float(kernel[row, successor]), stage=stage)
+        state, action = divmod(int(negative[0]), n_actions)
+        successor = int(kernel[negative[0]].argmin())
+        raise NegativeProbability(state, action, successor, float(kernel[negative[0], successor]))
     row = int(np.flatnonzero(np.abs(deviation) > ROW_TOLERANCE)[0])
-    state, action, stage = _coordinates(row, n_actions, kernel.shape[1], staged)
-    raise NotStochastic(state, action, float(sums[row]), stage=stage)
+    raise NotStochastic(row // n_actions, row % n_actions, float(sums[row]))
 
 
 def require_stochastic_csr(
@@ -222,13 +220,3 @@ def _number(name: str, value: Any, allowed: str) -> float:
         return float(value)
     except (TypeError, ValueError):
         raise ModelError(f"{name} must be {allowed}, got {value!r}") from None
-
-
-def _coordinates(row: int, n_actions: int, n_states: int, staged: bool) -> tuple[int, int, int | None]:
-    stage, rest = divmod(row, n_actions * n_states)
-    return rest // n_actions, rest % n_actions, stage if staged else None
-
-
-def _where(place: tuple[int, int, int | None]) -> str:
-    state, action, stage = place
-    return f"state {state}, action {action}" + ("" if stage is None else f", stage {stage}")

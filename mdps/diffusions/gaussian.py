@@ -35,6 +35,19 @@ def _gaussian_power(j: int, mean: Polynomial, variance: Polynomial) -> Polynomia
     return total
 
 
+def _moments(highest: int, centre: Any, variance: Any) -> list[Any]:
+    """Return E Y^j for j = 0..highest, Y normal: m_j = centre m_{j-1} + (j-1) variance m_{j-2}; exact for exact arguments."""
+    moments = [1, centre]
+    for j in range(2, highest + 1):
+        moments.append(centre * moments[j - 1] + (j - 1) * variance * moments[j - 2])
+    return moments
+
+
+def _expectation(f: Polynomial, t: Any, centre: Any, variance: Any) -> Any:
+    moments = _moments(f.degree, centre, variance)
+    return sum((c * t**i * moments[j] if i else c * moments[j]) for (i, j), c in f.terms.items())
+
+
 def _check_common(discount: Any, horizon: Any, volatility: Any) -> None:
     if not 0 <= discount < math.inf:
         raise ModelError(f"discount rate must be finite and >= 0, got {discount}")
@@ -109,9 +122,7 @@ class BrownianMotion:
 
     def mean(self, f: Polynomial, t: Any) -> Any:
         """Return E f(t, X_t); exact for exact arguments."""
-        at = f.at_time(t)
-        variance, start = Polynomial({(0, 0): t * self.volatility**2}), Polynomial({(0, 0): self.start})
-        return at.substitute(lambda j: _gaussian_power(j, start, variance)).terms.get((0, 0), 0)
+        return _expectation(f, t, self.start, t * self.volatility**2)
 
     def generator(self, f: Polynomial) -> Polynomial:
         """Return (d/dt + L) f = f_t + (volatility^2 / 2) f_xx."""
@@ -265,8 +276,7 @@ class OrnsteinUhlenbeck:
         """Return E f(t, X_t)."""
         centre = 0.0 if self.start is None else self.start * math.exp(-self.kappa * t)
         variance = self.variance if self.start is None else self.spread(float(t))
-        at = f.at_time(t).substitute(lambda j: _gaussian_power(j, Polynomial({(0, 0): centre}), Polynomial({(0, 0): variance})))
-        return float(at.terms.get((0, 0), 0.0))
+        return float(_expectation(f, t, centre, variance))
 
     def generator(self, f: Polynomial) -> Polynomial:
         """Return (d/dt + L) f = f_t - kappa x f_x + (sigma^2 / 2) f_xx."""

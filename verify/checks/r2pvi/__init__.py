@@ -1,8 +1,8 @@
 """Checks of R2PVI: duals, Bellman equation, pessimism, certificates, lower bounds, and the published findings that fail.  Source: r2pvi."""
 
+from theory.r2pvi import GUARANTEES
 from verify.check import Check
 from verify.checks.r2pvi import _bellman, _functionals, _learning, _lower
-from theory.r2pvi import GUARANTEES
 
 __all__ = ["CHECKS"]
 

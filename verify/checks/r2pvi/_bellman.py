@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mdps.robust import worst_case_rows
 from theory import r2pvi as formulas
 from verify.check import Check, Control
 from verify.checks.r2pvi import _figures as figures
 from verify.checks.r2pvi._functionals import DIVERGENCES, _g, _swap
-from verify.checks.r2pvi._models import Model, collect, divergence_rows, evaluate, largest, random_model, solve
+from verify.checks.r2pvi._models import Model, collect, divergence_rows, evaluate, largest, random_model, solve, worst_rows
 from verify.types import Claim, Estimate, Instance, Slack, Verdict
 
 FloatArray = NDArray[np.float64]
@@ -43,7 +42,7 @@ def _random_kernel(params: Any, model: Model, rng: np.random.Generator) -> Float
         spent = divergence_rows(kernel, model.factors, params["divergence"])
         share = np.minimum(1.0, params["size"] / np.maximum(spent, 1e-300))[..., None]
         kernel = share * kernel + (1.0 - share) * model.factors
-    return kernel
+    return np.asarray(kernel)
 
 
 def bellman_sides(instance: Instance, seed: int) -> tuple[Estimate, Estimate]:
@@ -100,13 +99,13 @@ def rectangular_sides(instance: Instance, seed: int) -> tuple[Estimate, Estimate
     """Robust value with a set for each state and action on the left, for each factor on the right."""
     params = instance.params
     model = _model(params)
-    H, d, S = model.factors.shape
+    H, _, S = model.factors.shape
     A = model.features.shape[1]
     price = {params["price"]: params["size"]}
     value = np.zeros(S)
     for h in reversed(range(H)):
         nominal = (model.features @ model.factors[h]).reshape(S * A, S)
-        worst = worst_case_rows(value, nominal / nominal.sum(axis=1, keepdims=True), divergence=params["divergence"], **price)[0]
+        worst = worst_rows(value, nominal / nominal.sum(axis=1, keepdims=True), divergence=params["divergence"], **price)[0]
         value = (model.features @ model.weights[h] + worst.reshape(S, A)).max(axis=1)
     return Estimate.numeric(value), Estimate.numeric(solve(model, params["divergence"], **price).value[0])
 
@@ -154,11 +153,12 @@ def decomposition_sides(instance: Instance, seed: int) -> tuple[Estimate, Estima
     H, d, S = model.factors.shape
     rng = np.random.Generator(np.random.Philox(key=[params["draw"], 3]))
     width = rng.uniform(0.02, 0.2, (H, d))
-    error = width * {"random": rng.uniform(-1.0, 1.0, (H, d)), "low": -1.0, "high": 1.0}[params["errors"]]
+    shares: dict[str, FloatArray] = {"random": rng.uniform(-1.0, 1.0, (H, d)), "low": -np.ones((H, d)), "high": np.ones((H, d))}
+    error = width * shares[params["errors"]]
     costs = np.einsum("sad,hd->hsa", model.features, width)
     value, policy, kernel = np.zeros((H + 1, S)), np.zeros((H, S), dtype=np.int64), np.empty_like(model.factors)
     for h in reversed(range(H)):
-        worst, kernel[h] = worst_case_rows(value[h + 1], model.factors[h], divergence=params["divergence"], penalty=params["size"])
+        worst, kernel[h] = worst_rows(value[h + 1], model.factors[h], divergence=params["divergence"], penalty=params["size"])
         Q = np.clip(model.features @ (model.weights[h] + worst + error[h]) - params["pessimism"] * costs[h], 0.0, H - h)
         policy[h], value[h] = Q.argmax(axis=1), Q.max(axis=1)
     best = solve(model, params["divergence"], penalty=params["size"])

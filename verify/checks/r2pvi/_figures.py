@@ -24,9 +24,10 @@ COLOURS = {"tv": "C0", "kl": "C1", "chi2": "C2"}
 
 
 def _curve(divergence: str, prices: Any, *, kind: str) -> Any:
-    from mdps.robust import worst_case_rows
+    from verify.checks.r2pvi._models import worst_rows
 
-    return worst_case_rows(VALUES, np.tile(NOMINAL, (len(prices), 1)), divergence=divergence, **{kind: np.asarray(prices)})[0]
+
+    return worst_rows(VALUES, np.tile(NOMINAL, (len(prices), 1)), divergence=divergence, **{kind: np.asarray(prices)})[0]
 
 
 def dual(divergence: str) -> Callable[[Figure], None]:
@@ -150,7 +151,8 @@ def ranges(figure: Figure) -> None:
 
     axes = figure.subplots(1, 2, sharey=True)
     steps = np.arange(8, 0, -1)
-    for axis, price in zip(axes, ({"penalty": 1.5}, {"radius": 0.3}), strict=True):
+    prices: tuple[dict[str, Any], ...] = ({"penalty": 1.5}, {"radius": 0.3})
+    for axis, price in zip(axes, prices, strict=True):
         axis.plot(steps, formulas.range_bound(steps, **price), "k-", label="bound")
         chain = solve(_chain({"horizon": 8}), "tv", **price).value[:-1]
         axis.plot(steps, np.ptp(chain, axis=1), "o", label="chain (attained)")

@@ -47,7 +47,8 @@ def printed(figure: Figure) -> None:
     model = learning_model(0)
     for divergence, colour in (("tv", "C0"), ("kl", "C1"), ("chi2", "C2")):
         best = solve(model, divergence, penalty=0.5)
-        theirs, ours = [], []
+        theirs: list[float] = []
+        ours: list[float] = []
         for k in SIZES:
             plain = r2pvi(data(0, k, 11), model.features, model.weights, divergence=divergence, penalty=0.5, beta="printed")
             split = r2pvi(data(0, k, 11), model.features, model.weights, divergence=divergence, penalty=0.5, ridge=0.1)

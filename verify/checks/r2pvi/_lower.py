@@ -77,7 +77,7 @@ def _known_rewards(instance: Instance, seed: int) -> tuple[Estimate, Estimate]:
 
 def best_separation(params: Any) -> float:
     """Return the separation that the sharper bound uses."""
-    return 2.0 * 0.7518 * params["dimension"] * float(np.sqrt((params["dimension"] + 2) / params["trajectories"]))
+    return float(2.0 * 0.7518 * params["dimension"] * (np.sqrt((params["dimension"] + 2) / params["trajectories"])))
 
 
 def sharp_sides(instance: Instance, seed: int) -> tuple[Estimate, Estimate]:
@@ -134,7 +134,8 @@ def ridge_weights(params: Any) -> tuple[FloatArray, FloatArray]:
     """Return signed ridge weights (d, n) of random features, and random values (n,)."""
     rng = np.random.Generator(np.random.Philox(params["draw"]))
     phi = rng.dirichlet(np.full(params["dimension"], 0.3), size=params["samples"])
-    return np.linalg.solve(0.1 * np.eye(params["dimension"]) + phi.T @ phi, phi.T), rng.uniform(0.0, params["horizon"], params["samples"])
+    weights = np.linalg.solve(0.1 * np.eye(params["dimension"]) + phi.T @ phi, phi.T)
+    return np.asarray(weights, dtype=np.float64), rng.uniform(0.0, params["horizon"], params["samples"])
 
 
 def _brute_force(params: Any) -> FloatArray:
@@ -182,7 +183,8 @@ def objective_strategy() -> Any:
     """Return the space of instances that a hunt searches."""
     from hypothesis import strategies as st
 
-    return st.builds(lambda name, lam: Instance(f"{name}, penalty {lam:.3g}", {"divergence": name, "penalty": lam}), st.sampled_from(DIVERGENCES), st.floats(0.02, 5.0))
+    return st.builds(
+        lambda name, lam: Instance(f"{name}, penalty {lam:.3g}", {"divergence": name, "penalty": lam}), st.sampled_from(DIVERGENCES), st.floats(0.02, 5.0))
 
 
 def _one_radius_instances(budget: str, seed: int) -> Iterator[Instance]:

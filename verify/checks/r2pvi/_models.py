@@ -8,9 +8,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mdps.robust import worst_case_rows
+from mdps.robust import worst_case
 
 FloatArray = NDArray[np.float64]
+
+
+def worst_rows(
+    values: FloatArray, nominal: FloatArray, *, divergence: str, penalty: Any = None, radius: Any = None,
+) -> tuple[FloatArray, FloatArray]:
+    """Return worst cases (m,) and minimisers (m, n) of rows, one by one: models here are small, and nothing needs to be compiled for them.
+
+    `values` (n,) or (m, n), `nominal` (m, n), one price for all rows or one for each.
+    """
+    name, size = ("penalty", penalty) if radius is None else ("radius", radius)
+    sizes = np.broadcast_to(np.asarray(size, dtype=float), (len(nominal),))
+    found = [
+        worst_case(v, q, divergence=divergence, **{name: float(x)})
+        for v, q, x in zip(np.broadcast_to(values, nominal.shape), nominal, sizes, strict=True)
+    ]
+    return np.array([one.value for one in found]), np.array([one.distribution for one in found])
 
 
 @dataclass(frozen=True)
@@ -81,7 +97,7 @@ def solve(model: Model, divergence: str, *, penalty: Any = None, radius: Any = N
             worst[h], kernel[h] = model.factors[h] @ value[h + 1], model.factors[h]
         else:
             price = {"penalty": penalty} if radii is None else {"radius": radii[h]}
-            worst[h], kernel[h] = worst_case_rows(value[h + 1], model.factors[h], divergence=divergence, **price)
+            worst[h], kernel[h] = worst_rows(value[h + 1], model.factors[h], divergence=divergence, **price)
             spent[h] = divergence_rows(kernel[h], model.factors[h], divergence)
         Q[h] = model.features @ (model.weights[h] + worst[h])
         chosen[h] = Q[h].argmax(axis=-1) if policy is None else policy[h]
@@ -118,7 +134,7 @@ def largest(model: Model, policy: NDArray[Any], divergence: str, radius: FloatAr
         if divergence == "kl" and radius[h] <= 0.0:
             best = model.factors[h] @ total[h + 1]
         else:
-            best = -worst_case_rows(-total[h + 1], model.factors[h], divergence=divergence, radius=np.full(d, radius[h]))[0]
+            best = -worst_rows(-total[h + 1], model.factors[h], divergence=divergence, radius=np.full(d, radius[h]))[0]
         pairs = model.features[np.arange(S), policy[h]]
         total[h] = costs[h][np.arange(S), policy[h]] + pairs @ best
     return total

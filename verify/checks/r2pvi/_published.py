@@ -88,7 +88,8 @@ MOVES = np.array([1.02, 0.98])
 
 def hat(prices: Any) -> FloatArray:
     """Return the hat features (..., 30) of prices; they vanish far from the anchors."""
-    return np.maximum(0.0, 1.0 - np.abs(np.asarray(prices, dtype=float)[..., None] - ANCHORS) / (100.0 / 30.0))
+    result: FloatArray = np.maximum(0.0, 1.0 - np.abs(np.asarray(prices, dtype=float)[..., None] - ANCHORS) / (100.0 / 30.0))
+    return result
 
 
 def put_data(replication: int, trajectories: int = 100) -> FloatArray:
@@ -117,7 +118,8 @@ class PutPolicy:
             width = np.sqrt(features**2 @ self.deviation[step] ** 2)
         else:
             width = np.sqrt(np.maximum(np.einsum("ni,ij,nj->n", features, self.inverse[step], features), 0.0))
-        return np.minimum(features @ self.weights[step] - beta * width, float(HORIZON - step))
+        result: FloatArray = np.minimum(features @ self.weights[step] - beta * width, float(HORIZON - step))
+        return result
 
 
 def learn_put(prices: FloatArray, *, method: str, size: float = np.inf, beta: float = 0.1) -> PutPolicy:

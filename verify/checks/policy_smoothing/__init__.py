@@ -1,0 +1,13 @@
+"""Checks of policy smoothing: exact games, closed forms, exact coverage, sequential certificates, and what breaks the bound."""
+
+from __future__ import annotations
+
+from theory.policy_smoothing import GUARANTEES
+from verify.check import Check
+from verify.checks.policy_smoothing import confidence, formulas, games
+
+__all__ = ["CHECKS"]
+
+_ORDER = [guarantee.key for guarantee in GUARANTEES]
+
+CHECKS: tuple[Check, ...] = tuple(sorted((*games.CHECKS, *formulas.CHECKS, *confidence.CHECKS), key=lambda check: _ORDER.index(check.key)))

@@ -137,7 +137,7 @@ class _Ale:
         )  # fmt: skip
 
     def reset(self, start: int, observations: NDArray[np.float64]) -> None:
-        seeds = np.array([_seed(self.plan.key, start + i) & 0x7FFFFFFF for i in np.flatnonzero(self.played)])
+        seeds = np.array([_seed(self.plan.key, start + int(i)) & 0x7FFFFFFF for i in np.flatnonzero(self.played)])
         frames, _ = self.env.reset(seed=seeds)
         observations[self.played] = frames.reshape(len(seeds), -1)
 
@@ -195,7 +195,7 @@ def _answers(plan: Plan, x: NDArray[np.float64]) -> NDArray[Any]:
 def _actions(plan: Plan, total: NDArray[Any]) -> NDArray[Any]:
     policy = plan.policy
     if isinstance(policy, MlpPolicy | CnnPolicy) or plan.average > 1:
-        actions = policy.head.decide(total / total.dtype.type(plan.average))
+        actions: NDArray[Any] = policy.head.decide(total / total.dtype.type(plan.average))
     else:
         actions = total
     limit = plan.env.actions

@@ -14,7 +14,7 @@ from certify.smoothing._networks import CnnPolicy, MlpPolicy
 
 __all__ = ["CHUNKS", "Plan", "chunks", "pack", "play"]
 
-CHUNKS = {"numba": 256, "numba-fast": 2048, "gymnasium": 32, "torch-cpu": 2048, "torch-cuda": 1 << 17}
+CHUNKS = {"numba": 256, "numba-fast": 2048, "gymnasium": 32, "torch-cpu": 1024, "torch-cuda": 1 << 16}
 """Episodes that an engine plays together; chunks begin at multiples of these numbers, so rows never move."""
 
 

@@ -190,6 +190,8 @@ def plan_sampling(
     if dtype not in ("float32", "float64"):
         raise ValueError(f"dtype must be float32 or float64, got {dtype!r}")
     chosen, place = _engine(engine, device, fast, env, policy)
+    if chosen == "numba-fast" and (average > 1 or protocol != "frames-noised-once"):
+        raise ValueError(f"fast=True needs average=1 and protocol='frames-noised-once', got average={average} and protocol={protocol!r}")
     shift, scale, clip, digest = _normalisation(normalisation, env.size, frames)
     plan = Plan(
         policy, env, chosen, key, spread, frames, average, int(limit), protocol == "frames-noised-per-copy",

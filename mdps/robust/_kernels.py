@@ -8,8 +8,6 @@ The minimiser is written to `p` unless `p` is empty.  Source: robust_tabular T1,
 from __future__ import annotations
 
 import math
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,12 +27,19 @@ def dot(q: Array, z: Array) -> float:
 
 
 @compiled
+def copy_row(q: Array, p: Array) -> None:
+    """Write q to p."""
+    for i in range(q.shape[0]):
+        p[i] = q[i]
+
+
+@compiled
 def tv_row(z: Array, order: Ints, q: Array, mass: float, p: Array) -> float:
     """Move `mass` from the largest entries to the smallest."""
     low = order[0]
     value = dot(q, z)
     if p.shape[0] > 0:
-        p[:] = q
+        copy_row(q, p)
     left = mass
     i = order.shape[0] - 1
     while left > 0.0 and i > 0:
@@ -59,7 +64,7 @@ def tv_charged_row(z: Array, order: Ints, q: Array, penalty: float, p: Array) ->
     for i in range(q.shape[0]):
         value += q[i] * min(z[i], top)
     if p.shape[0] > 0:
-        p[:] = q
+        copy_row(q, p)
         for i in range(q.shape[0]):
             if z[i] > top:
                 p[low] += q[i]
@@ -144,7 +149,7 @@ def kl_row(z: Array, q: Array, radius: float, warm: float, tolerance: float, p: 
         return low, 0.0, 0.0
     if radius <= 0.0 or variance <= 0.0:
         if write:
-            p[:] = q
+            copy_row(q, p)
         return mean, 0.0, 0.0
     below, above = 0.0, np.inf
     b = warm if warm > 0.0 and np.isfinite(warm) else math.sqrt(2.0 * radius / variance)
@@ -219,7 +224,8 @@ def kl_charged_row(z: Array, q: Array, penalty: float, p: Array) -> float:
 @compiled
 def _chi2_write(z: Array, order: Ints, q: Array, last: int, mass: float, mean: float, lean: float, p: Array) -> None:
     """Write p = (q/mass) (1 + (mean - z) lean) on the entries of `order` up to place `last`, zero elsewhere."""
-    p[:] = 0.0
+    for i in range(p.shape[0]):
+        p[i] = 0.0
     total = 0.0
     for i in range(last + 1):
         at = order[i]
@@ -238,7 +244,7 @@ def chi2_row(z: Array, order: Ints, q: Array, radius: float, p: Array) -> float:
     write = p.shape[0] > 0
     if radius <= 0.0 or variance <= 0.0 or high == low:
         if write:
-            p[:] = q
+            copy_row(q, p)
         return mean
     if mean + math.sqrt(variance / radius) >= high:
         if write:
@@ -277,7 +283,7 @@ def chi2_row(z: Array, order: Ints, q: Array, radius: float, p: Array) -> float:
                     return float(max(e - s / (m * scale), low))
         i += 1
     if write:
-        p[:] = q
+        copy_row(q, p)
     return mean
 
 
@@ -335,16 +341,7 @@ def row(kind: int, z: Array, order: Ints, q: Array, size: float, warm: float, to
 
 
 @compiled
-def rows(kind: int, z: Array, q: Array, sizes: Array) -> tuple[Array, Array]:
-    """Return values and minimisers of many rows, each with its own values."""
-    m, n = q.shape
-    value, p = np.empty(m), np.empty((m, n))
-    for i in range(m):
-        order = np.argsort(z[i])
-        value[i] = row(kind, z[i], order, q[i], sizes[i], 0.0, 1e-14, p[i])[0]
-    return value, p
-
-
-def empty() -> Any:
-    """Return the array that asks a row for its value only."""
-    return np.empty(0)
+def rows(kind: int, z: Array, order: Ints, q: Array, sizes: Array, value: Array, p: Array) -> None:
+    """Write values and minimisers of many rows, each with its own values and their order."""
+    for i in range(q.shape[0]):
+        value[i] = row(kind, z[i], order[i], q[i], sizes[i], 0.0, 1e-14, p[i])[0]

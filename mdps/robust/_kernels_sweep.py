@@ -1,6 +1,7 @@
 """Compiled sweeps of the robust Bellman operators.  Source: robust_tabular T1, T2, T4.
 
-Shapes: kernel (S, A, S), reward (S, A), by_successor (S, A, S) or (0, 0, 0), sizes (S, A) or (S,), mask (S, A), ends (S,).
+Shapes: kernel (S, A, S), reward (S, A), by_successor (S, A, S) or (0, 0, 0), sizes (S, A) or (S,), mask (S, A), ends (S,); orders that
+sort the values of every row, (S, A, S), or one for all of them, (1, 1, S), where rewards do not depend on the successor.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdps.jit import compiled
-from mdps.robust._kernels import dot, kl_moments, row, support_moments
+from mdps.robust._kernels import copy_row, dot, kl_moments, row, support_moments
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -34,7 +35,7 @@ def sweep_sa(
     by_successor: Array,
     discount: float,
     v: Array,
-    order: Ints,
+    orders: Ints,
     sizes: Array,
     mask: Bools,
     ends: Bools,
@@ -46,9 +47,11 @@ def sweep_sa(
     worst: Array,
 ) -> float:
     """Write max_a min_p r + p.z for every state and its action, or the row of the given policy where `fixed`; return the largest gap."""
-    S, A, _ = kernel.shape
+    S, A, n = kernel.shape
     own = by_successor.shape[0] > 0
-    z = discount * v
+    z = np.empty(n)
+    for j in range(n):
+        z[j] = discount * v[j]
     nowhere = np.empty(0)
     widest = 0.0
     for s in range(S):
@@ -59,9 +62,11 @@ def sweep_sa(
         for a in range(A):
             if not mask[s, a] or (fixed and a != policy[s]):
                 continue
+            order = orders[0, 0]
             if own:
-                z = by_successor[s, a] + discount * v
-                order = np.argsort(z)
+                order = orders[s, a]
+                for j in range(n):
+                    z[j] = by_successor[s, a, j] + discount * v[j]
             target = worst[s, a] if worst.shape[0] > 0 else nowhere
             value, gap, b = row(kind, z, order, kernel[s, a], sizes[s, a], warm[s, a], tolerance, target)
             warm[s, a] = b
@@ -81,7 +86,7 @@ def _tv_cost(z: Array, order: Ints, q: Array, u: float, p: Array) -> tuple[float
     value: float = dot(q, z)
     low = z[order[0]]
     if p.shape[0] > 0:
-        p[:] = q
+        copy_row(q, p)
     moved, slope = 0.0, 0.0
     i = order.shape[0] - 1
     while value > u and i > 0 and z[order[i]] > low:
@@ -110,7 +115,7 @@ def _kl_cost(z: Array, q: Array, u: float, warm: float, p: Array) -> tuple[float
     write = p.shape[0] > 0
     if u >= mean or high == low:
         if write:
-            p[:] = q
+            copy_row(q, p)
         return 0.0, 0.0
     if u <= low:
         if write:
@@ -156,7 +161,7 @@ def _chi2_cost(z: Array, order: Ints, q: Array, u: float, p: Array) -> tuple[flo
     write = p.shape[0] > 0
     if u >= mean:
         if write:
-            p[:] = q
+            copy_row(q, p)
         return 0.0, 0.0
     total = 0.0
     for i in range(n):
@@ -182,7 +187,8 @@ def _chi2_cost(z: Array, order: Ints, q: Array, u: float, p: Array) -> tuple[flo
             tail = max(total - m, 0.0) if j < n else 0.0
             if write:
                 lean = m * (e - u) / s
-                p[:] = 0.0
+                for k in range(n):
+                    p[k] = 0.0
                 kept = 0.0
                 for k in range(i + 1):
                     p[order[k]] = max(q[order[k]] / m * (1.0 + (e - z[order[k]]) * lean), 0.0)
@@ -244,7 +250,8 @@ def s_state(
     slopes = np.empty(A)
     left, at_high = floor, 0.0
     at_left, _ = _total(kind, z, order, q, allowed, floor, warm, slopes)
-    pi[:] = 0.0
+    for a in range(A):
+        pi[a] = 0.0
     low = floor
     if budget <= 0.0:
         low = high
@@ -293,7 +300,7 @@ def sweep_s(
     by_successor: Array,
     discount: float,
     v: Array,
-    order: Ints,
+    orders: Ints,
     budgets: Array,
     mask: Bools,
     ends: Bools,
@@ -306,7 +313,7 @@ def sweep_s(
     """Write the value of every state's game and its randomised policy; return the largest width of a bracket."""
     S, A, n = kernel.shape
     own = by_successor.shape[0] > 0
-    z, orders = np.empty((A, n)), np.empty((A, n), dtype=np.int64)
+    z, sorting = np.empty((A, n)), np.empty((A, n), dtype=np.int64)
     nowhere = np.empty((0, 0))
     widest = 0.0
     for s in range(S):
@@ -314,14 +321,11 @@ def sweep_s(
             out[s] = 0.0
             continue
         for a in range(A):
-            if own:
-                z[a] = by_successor[s, a] + discount * v
-                orders[a] = np.argsort(z[a])
-            else:
-                z[a] = reward[s, a] + discount * v
-                orders[a] = order
+            for j in range(n):
+                z[a, j] = discount * v[j] + (by_successor[s, a, j] if own else reward[s, a])
+                sorting[a, j] = orders[s, a, j] if own else orders[0, 0, j]
         target = worst[s] if worst.shape[0] > 0 else nowhere
-        low, high = s_state(kind, z, orders, kernel[s], mask[s], budgets[s], tolerance, warm[s], policy[s], target)
+        low, high = s_state(kind, z, sorting, kernel[s], mask[s], budgets[s], tolerance, warm[s], policy[s], target)
         out[s] = low
         widest = max(widest, high - low)
     return widest

@@ -65,6 +65,12 @@ class _Rows:
     def n_states(self) -> int:
         return int(self.kernel.shape[0])
 
+    def orders(self, v: Array, discount: float) -> NDArray[np.int64]:
+        """Return what sorts the values of every row, or one order for all."""
+        if not self.by_successor.size:
+            return np.argsort(v, kind="stable")[None, None]
+        return np.argsort(self.by_successor + discount * v, axis=2, kind="stable")
+
     def slack(self, v: Array, discount: float) -> float:
         reward = float(np.abs(self.by_successor).max()) if self.by_successor.size else float(np.abs(self.reward).max())
         return 16 * (self.n_states + 16) * UNIT * (reward + discount * float(np.abs(v).max()))
@@ -84,7 +90,6 @@ class _CompiledRows(_Rows):
         from mdps.robust._kernels_sweep import sweep_sa
 
         out = np.empty(self.n_states)
-        order = np.argsort(v, kind="stable")
         gap = sweep_sa(
             self.kind,
             self.kernel,
@@ -92,7 +97,7 @@ class _CompiledRows(_Rows):
             self.by_successor,
             discount,
             v,
-            order,
+            self.orders(v, discount),
             self.sizes,
             self.mask,
             self.ends,
@@ -188,7 +193,6 @@ class _Shared(_Rows):
         from mdps.robust._kernels_sweep import sweep_s
 
         out = np.empty(self.n_states)
-        order = np.argsort(v, kind="stable")
         gap = sweep_s(
             self.kind,
             self.kernel,
@@ -196,7 +200,7 @@ class _Shared(_Rows):
             self.by_successor,
             discount,
             v,
-            order,
+            self.orders(v, discount),
             self.sizes,
             self.mask,
             self.ends,
@@ -248,7 +252,7 @@ def build_game(mdp: TabularMDP, *, divergence: str, radius: Any, penalty: Any, r
     if charged or divergence in ROW_DIVERGENCES:
         _refuse_extra(weights, cost)
         return _CompiledRows(*common, kind=row_kind(divergence, charged))
-    return _PlainRows(*common[:5], np.ascontiguousarray(sizes), divergence=divergence, weights=weights, cost=cost)
+    return _PlainRows(*common[:5], sizes, divergence=divergence, weights=weights, cost=cost)
 
 
 def _refuse_extra(weights: Any, cost: Any) -> None:
@@ -268,7 +272,7 @@ def _sizes(name: str, given: Any, shape: tuple[int, ...]) -> Array:
         raise WrongShape(name, array.shape, f"() or {shape}")
     if np.isnan(array).any():
         raise ModelError(f"{name} must hold numbers, got nan")
-    return np.ascontiguousarray(np.broadcast_to(array, shape))
+    return np.array(np.broadcast_to(array, shape))
 
 
 def _by_successor(mdp: TabularMDP) -> Array:
@@ -278,7 +282,7 @@ def _by_successor(mdp: TabularMDP) -> Array:
         return NOWHERE
     S, A = mdp.n_states, mdp.n_actions
     if given.ndim == 3:
-        return np.ascontiguousarray(given, dtype=np.float64)
+        return np.array(given, dtype=np.float64)
     from scipy import sparse
 
     matrix = mdp.csr()

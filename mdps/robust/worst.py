@@ -203,7 +203,10 @@ def worst_case_rows(
     span = z.max(axis=1) - low
     scale = np.where(span > 0, span, 1.0)
     sizes = np.broadcast_to(given, (m,)) / (scale if charged else 1.0)
-    value, distribution = _kernels.rows(kind, np.ascontiguousarray((z - low[:, None]) / scale[:, None]), rows, half_mass(divergence, sizes, charged))
+    scaled = (z - low[:, None]) / scale[:, None]
+    value, distribution = np.empty(m), np.empty((m, n))
+    order = np.argsort(scaled, axis=1, kind="stable")
+    _kernels.rows(kind, scaled, order, rows, half_mass(divergence, sizes, charged), value, distribution)
     return low + span * value, distribution
 
 
@@ -213,8 +216,8 @@ def row_kind(divergence: str, charged: bool) -> int:
 
 
 def half_mass(divergence: str, sizes: Array, charged: bool = False) -> Array:
-    """Return the sizes in the unit of the kernels: an L1 radius is twice the mass that moves."""
-    return np.ascontiguousarray(0.5 * sizes if divergence == "l1" and not charged else sizes, dtype=np.float64)
+    """Return a copy of the sizes in the unit of the kernels: an L1 radius is twice the mass that moves."""
+    return np.array(0.5 * sizes if divergence == "l1" and not charged else sizes, dtype=np.float64)
 
 
 def require_size(divergence: str, radius: Any, penalty: Any) -> bool:

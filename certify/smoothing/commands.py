@@ -1,0 +1,424 @@
+"""The verbs of reward certificates: `lemmata certify reward`, `verify`, `plan`, `attack`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from certify.smoothing import Returns, RewardCertificate
+
+__all__ = ["parse_budgets", "parse_sigma", "parse_until", "register"]
+
+PolicyFile = Annotated[str, typer.Option("--policy", help="SB3 .zip, .npz, .safetensors, .onnx, torch file, module:function, or 'default'.")]
+Env = Annotated[str, typer.Option("--env", help="Gymnasium id of the environment.")]
+Sigma = Annotated[str, typer.Option(help="Noise scale: a number, or one for each coordinate, separated by commas.")]
+Alpha = Annotated[float, typer.Option(help="Failure probability of the certificate.")]
+Seed = Annotated[int, typer.Option(help="Seed of the episodes.", min=0)]
+Frames = Annotated[int, typer.Option(help="Stacked frames; each new frame is noised once, then stacked.", min=1)]
+Trust = Annotated[bool, typer.Option("--trust", help="Allow code in the policy file to run.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+Jobs = Annotated[int, typer.Option(help="Worker processes.", min=1)]
+Normalisation = Annotated[Path | None, typer.Option(help="Observation statistics (VecNormalize) kept outside the policy file.")]
+
+
+def register(root: typer.Typer, certify: typer.Typer) -> None:
+    """Add the verbs to the group `certify`."""
+    for function in (reward, verify, plan, attack):
+        certify.command(function.__name__)(function)
+
+
+def parse_budgets(text: str) -> list[float]:
+    """Return the budgets that `first:last:step` or a comma-separated list names.
+
+    Raises
+    ------
+    ValueError
+        If the text has another form, the step is not positive, or a budget is negative.
+    """
+    try:
+        if ":" in text:
+            first, last, step = (float(part) for part in text.split(":"))
+            if not (step > 0 and 0 <= first <= last < float("inf") and (last - first) / step <= 100_000):
+                raise ValueError
+            count = int((last - first) / step + 1e-9) + 1
+            return [round(first + i * step, 12) for i in range(count)]
+        budgets = [float(part) for part in text.split(",")]
+    except ValueError:
+        raise ValueError(f"budgets must be first:last:step with 0 <= first <= last and step > 0, or numbers separated by commas; got {text!r}") from None
+    if not all(0 <= b < float("inf") for b in budgets):
+        raise ValueError(f"budgets must be finite and not negative, got {text!r}")
+    return budgets
+
+
+def parse_sigma(text: str) -> float | tuple[float, ...]:
+    """Return the noise scale, one number or one for each coordinate.
+
+    Raises
+    ------
+    ValueError
+        If a part is no positive finite number.
+    """
+    try:
+        parts = [float(part) for part in text.split(",")]
+    except ValueError:
+        raise ValueError(f"sigma must be a number or numbers separated by commas, got {text!r}") from None
+    if not all(0 < s < float("inf") for s in parts):
+        raise ValueError(f"sigma must be positive and finite, got {text!r}")
+    return parts[0] if len(parts) == 1 else tuple(parts)
+
+
+def parse_until(text: str) -> tuple[float, float]:
+    """Return target and budget of `TARGET@BUDGET`.
+
+    Raises
+    ------
+    ValueError
+        If the text has another form or the budget is negative.
+    """
+    try:
+        target, budget = (float(part) for part in text.split("@"))
+    except ValueError:
+        raise ValueError(f"until must be TARGET@BUDGET, for instance 150@0.2; got {text!r}") from None
+    if not (0 <= budget < float("inf") and abs(target) < float("inf")):
+        raise ValueError(f"until must name a finite target and a budget >= 0, got {text!r}")
+    return target, budget
+
+
+def _require_writable(name: str, path: Path | None, endings: tuple[str, ...] = ()) -> None:
+    """Refuse an output that could not be written, before hours of sampling."""
+    if path is None:
+        return
+    if not path.resolve().parent.is_dir():
+        raise ValueError(f"{name} must be in an existing folder, got {path}")
+    if path.is_dir():
+        raise ValueError(f"{name} must be a file, got the folder {path}")
+    if endings and path.suffix.lower() not in endings:
+        raise ValueError(f"{name} must end in {', '.join(endings)}; got {path.name!r}")
+
+
+@contextmanager
+def _progress(total: int, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("sampling"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=quiet) as bar:
+        task = bar.add_task("sampling", total=total)
+        yield lambda done, of: bar.update(task, completed=done, total=of)
+
+
+def _load(policy: str, trust: bool) -> Any:
+    from certify.smoothing import default_policy_path, load_policy
+
+    return load_policy(default_policy_path() if policy == "default" else policy, trust=trust)
+
+
+def _floor(given: float | None, returns: Returns) -> float:
+    if given is not None:
+        return given
+    if returns.floor is None:
+        raise ValueError(f"floor must be given for {returns.env_id}: a lower bound of the return that holds under attack, not the smallest one seen")
+    return returns.floor
+
+
+def reward(
+    policy: PolicyFile,
+    env: Env,
+    sigma: Sigma,
+    budgets: Annotated[str, typer.Option(help="first:last:step (the last included) or numbers separated by commas.")] = "0:1:0.05",
+    episodes: Annotated[int, typer.Option(help="Episodes to sample; with --until the most to sample.", min=1)] = 10_000,
+    alpha: Alpha = 0.05,
+    seed: Seed = 0,
+    frames: Frames = 1,
+    floor: Annotated[float | None, typer.Option(help="Lower bound of the return under attack; the environment's when it is known.")] = None,
+    band: Annotated[str, typer.Option(help="Confidence band: equal-local-level, clopper-pearson, dkw, dkw-one-sided, plugin.")] = "equal-local-level",
+    budget_kind: Annotated[str, typer.Option(help="What a budget bounds: total, total-norms, per-step, per-step-prefix, whitened.")] = "total",
+    noised: Annotated[str, typer.Option(help="Noise of stacked frames: once, or per-copy.")] = "once",
+    average: Annotated[int, typer.Option(help="Noisy evaluations that the policy averages at each step.", min=1)] = 1,
+    noise: Annotated[str, typer.Option(help="gaussian, or grid (integer noise without floating-point leaks).")] = "gaussian",
+    normalisation: Normalisation = None,
+    max_steps: Annotated[int | None, typer.Option(help="Step limit in place of the environment's.", min=1)] = None,
+    engine: Annotated[str, typer.Option(help="auto, numba, torch or gymnasium.")] = "auto",
+    device: Annotated[str | None, typer.Option(help="cpu or cuda, for the torch engine.")] = None,
+    fast: Annotated[bool, typer.Option("--fast", help="Faster sampling that gives up reproducible bytes.")] = False,
+    jobs: Jobs = 1,
+    dask: Annotated[str | None, typer.Option(help="Address of a Dask scheduler (extra [dask]).")] = None,
+    until: Annotated[str | None, typer.Option(help="TARGET@BUDGET: stop as soon as the anytime-valid certificate reaches the target.")] = None,
+    store: Annotated[Path | None, typer.Option(help="Crash-safe store of the returns.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the sampling of an existing store.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Write the certificate as JSON.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the curve: .png, .svg or .pdf.")] = None,
+    page: Annotated[Path | None, typer.Option(help="Write a one-page HTML certificate.")] = None,
+    trust: Trust = False,
+    json_: Json = False,
+) -> None:
+    """Certify the mean return of a policy against an adversary of its observations."""
+    from certify.smoothing import Protocol, certify_curve, sample_returns
+    from certify.smoothing.bands import BANDS
+
+    amounts, scale = parse_budgets(budgets), parse_sigma(sigma)
+    _require_writable("out", out)
+    _require_writable("plot", plot, (".png", ".svg", ".pdf"))
+    _require_writable("page", page, (".html",))
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha must be in (0, 1), got {alpha}")
+    if band not in BANDS:
+        raise ValueError(f"band must be one of {', '.join(BANDS)}; got {band!r}")
+    protocols = {"once": "frames-noised-once", "per-copy": "frames-noised-per-copy"}
+    if noised not in protocols:
+        raise ValueError(f"noised must be once or per-copy, got {noised!r}")
+    loaded = _load(policy, trust)
+    setting = {
+        "sigma": scale, "seed": seed, "frames": frames, "protocol": protocols[noised], "average": average, "noise": noise, "engine": engine, "device": device,
+        "fast": fast, "normalisation": normalisation, "max_steps": max_steps,
+    }
+    if until is not None:
+        _reward_until(loaded, env, setting, until, episodes, alpha, floor, jobs, out, json_)
+        return
+    with _progress(episodes, json_) as progress:
+        if store is None:
+            if resume:
+                raise ValueError("resume needs --store, the store to continue")
+            returns = sample_returns(loaded, env, episodes=episodes, jobs=jobs, dask=dask, progress=progress, **setting)
+        else:
+            returns = _from_store(store, resume, loaded, env, episodes, jobs, dask, progress, setting)
+    steps = returns.max_steps if budget_kind == "per-step" else None
+    copies = frames if noised == "per-copy" else 1
+    rule = Protocol(budget=budget_kind, steps=steps, copies=copies, samples=average, noise_tv=returns.noise_tv)
+    certificate = certify_curve(returns, sigma=scale, budgets=amounts, alpha=alpha, floor=_floor(floor, returns), band=band, protocol=rule)
+    _deliver(certificate, out, plot, page)
+    _print(certificate, returns, json_)
+
+
+def _from_store(
+    store: Path, resume: bool, policy: Any, env: str, episodes: int, jobs: int, dask: str | None, progress: Callable[[int, int], None], setting: dict[str, Any]
+) -> Returns:
+    from certify.smoothing.store import sample_into_store
+
+    if store.exists() and not resume:
+        raise ValueError(f"store {store} exists already: continue it with --resume, or name another file")
+    return sample_into_store(store, policy, env, episodes=episodes, jobs=jobs, dask=dask, progress=progress, **setting)
+
+
+def _reward_until(
+    policy: Any, env: str, setting: dict[str, Any], until: str, episodes: int, alpha: float, floor: float | None, jobs: int, out: Path | None, json_: bool
+) -> None:
+    from certify.smoothing import sample_returns
+    from certify.smoothing.betting import BettingCertificate
+
+    target, budget = parse_until(until)
+    betting: BettingCertificate | None = None
+    done, batch = 0, 256
+    with _progress(episodes, json_) as progress:
+        while done < episodes and (betting is None or betting.lower < target):
+            size = min(batch, episodes - done)
+            returns = sample_returns(policy, env, episodes=size, first_episode=done, jobs=jobs, **setting)
+            if betting is None:
+                betting = BettingCertificate(sigma=setting["sigma"], budget=budget, alpha=alpha, floor=_floor(floor, returns))
+            betting = betting.update(returns.values)
+            done += size
+            progress(done, episodes)
+            batch = min(2 * batch, 16_384)
+    assert betting is not None
+    facts = {
+        "target": target, "budget": budget, "alpha": alpha, "lower": betting.lower, "reached": betting.lower >= target, "episodes": done,
+        "clean_mean": betting.clean_mean, "method": "betting, valid at every number of episodes",
+    }
+    if out is not None:
+        _write(out, json.dumps(facts, indent=1) + "\n")
+    if json_:
+        typer.echo(json.dumps(facts))
+    else:
+        word = "reached" if facts["reached"] else "not reached"
+        typer.echo(f"target {target:g} at budget {budget:g} {word}: certified {betting.lower:.4f} after {done} episodes (clean mean {betting.clean_mean:.4f})")
+    raise typer.Exit(0 if facts["reached"] else 3)
+
+
+def _write(path: Path, text: str) -> None:
+    import os
+
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_text(text)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _deliver(certificate: RewardCertificate, out: Path | None, plot: Path | None, page: Path | None) -> None:
+    from certify.smoothing.report import plot_certificate, write_certificate_page
+
+    if out is not None:
+        certificate.save(out)
+    if plot is not None:
+        plot_certificate(certificate, plot)
+    if page is not None:
+        write_certificate_page(certificate, page)
+
+
+def _print(certificate: RewardCertificate, returns: Returns, json_: bool) -> None:
+    if json_:
+        record = certificate.to_json()
+        for bulky in ("returns", "counts", "thresholds", "survival_lower", "survival_miss"):
+            record.pop(bulky, None)
+        typer.echo(json.dumps(record))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    title = f"{returns.policy or 'policy'} in {returns.env_id}: {certificate.episodes} episodes, confidence {100 * (1 - certificate.alpha):g} %"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for heading in ("budget", "certified mean return", "clean mean"):
+        table.add_column(heading, justify="right")
+    for amount, lower in zip(certificate.budgets, certificate.lower, strict=True):
+        table.add_row(f"{amount:g}", f"{lower:.4f}", f"{certificate.clean_mean:.4f}")
+    console = Console()
+    console.print(table)
+    if not certificate.sound:
+        console.print("[bold red]no certificate:[/] the band 'plugin' uses observed frequencies as if they were probabilities")
+    for sentence in certificate.assumptions:
+        console.print(f"- {sentence}", highlight=False)
+
+
+def verify(
+    certificate: Annotated[Path, typer.Argument(help="Certificate written by 'certify reward'.")],
+    policy: Annotated[str | None, typer.Option(help="Where the policy is now, if it has moved.")] = None,
+    episodes: Annotated[int, typer.Option(help="Episodes to sample again.", min=0)] = 200,
+    normalisation: Normalisation = None,
+    jobs: Jobs = 1,
+    trust: Trust = False,
+    json_: Json = False,
+) -> None:
+    """Recompute a certificate from its stored returns and sample part of its episodes again."""
+    import numpy as np
+
+    from certify.smoothing import RewardCertificate
+
+    try:
+        stored = RewardCertificate.from_json(json.loads(certificate.read_text()))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"certificate must be a JSON file, {certificate} is not: {error}") from None
+    again = stored.recompute()
+    same = bool(np.array_equal(stored.lower, again.lower) and stored.clean_mean == again.clean_mean)
+    facts: dict[str, Any] = {"recomputed": "equal" if same else "different", "largest_difference": float(np.max(np.abs(stored.lower - again.lower)))}
+    facts |= _sample_again(stored, policy, episodes, normalisation, jobs, trust, json_)
+    good = same and facts["resampled"] in ("equal", "not possible", "not asked")
+    if json_:
+        typer.echo(json.dumps({"certificate": str(certificate), "verified": good, **facts}))
+    else:
+        typer.echo(f"bound recomputed from {stored.episodes} stored returns: {facts['recomputed']} (largest difference {facts['largest_difference']:g})")
+        typer.echo(f"episodes sampled again: {facts['resampled']} ({facts['detail']})")
+        typer.echo("verified" if good else "NOT verified")
+    raise typer.Exit(0 if good else 1)
+
+
+def _sample_again(
+    stored: RewardCertificate, policy: str | None, episodes: int, normalisation: Path | None, jobs: int, trust: bool, quiet: bool
+) -> dict[str, Any]:
+    """Sample two stretches of the stored stream again, one at its start and one at its end, and compare each return."""
+    import numpy as np
+
+    from certify.smoothing import default_policy_path, load_policy, sample_returns
+
+    source = stored.provenance
+    if episodes == 0:
+        return {"resampled": "not asked", "detail": "episodes is 0"}
+    if source is None or source.get("seed") is None:
+        return {"resampled": "not possible", "detail": "the returns were given, not sampled"}
+    place = policy or str(source["policy"])
+    if policy is None and not Path(place).exists() and ":" not in place:
+        shipped = default_policy_path()
+        if shipped.name != Path(place).name:
+            return {"resampled": "not possible", "detail": f"no policy at {place}; name its place with --policy"}
+        place = str(shipped)
+    loaded = load_policy(place, trust=trust)
+    if loaded.sha256 != source["policy_sha256"]:
+        raise ValueError(f"policy must be the one certified, with SHA-256 {source['policy_sha256']}; {place} has {loaded.sha256}")
+    if source.get("normalisation_sha256") and normalisation is None:
+        raise ValueError("normalisation must be given: the certified policy had observation statistics applied")
+    total = stored.episodes
+    count = min(episodes, total)
+    stretches = [(0, (count + 1) // 2), (total - count // 2, count // 2)]
+    engine = str(source["engine"])
+    kind = "torch" if engine.startswith("torch") else "numba" if engine.startswith("numba") else engine
+    different, worst = 0, 0.0
+    with _progress(count, quiet) as progress:
+        done = 0
+        for first, size in stretches:
+            if size == 0:
+                continue
+            fresh = sample_returns(
+                loaded, str(source["env_id"]), sigma=_scale(source["sigma"]), episodes=size, seed=int(source["seed"]), frames=int(source["frames"]),
+                protocol=str(source["protocol"]), average=int(source["average"]), noise=str(source["noise"]), dtype=str(source["dtype"]), engine=kind,
+                device="cuda" if engine == "torch-cuda" else None, fast=engine == "numba-fast", normalisation=normalisation, jobs=jobs,
+                max_steps=source["max_steps"], first_episode=int(source["first_episode"]) + first,
+            )  # fmt: skip
+            gap = np.abs(fresh.values - stored.returns[first : first + size])
+            different += int(np.count_nonzero(gap))
+            worst = max(worst, float(gap.max()))
+            done += size
+            progress(done, count)
+    detail = f"{different} of {count} returns differ, by at most {worst:g}"
+    return {"resampled": "equal" if different == 0 else "different", "detail": detail}
+
+
+def _scale(sigma: Any) -> Any:
+    return tuple(sigma) if isinstance(sigma, (list, tuple)) else sigma
+
+
+def plan(
+    sigma: Sigma,
+    budget: Annotated[float, typer.Option(help="Budget of the adversary.", min=0.0)],
+    target: Annotated[float, typer.Option(help="Mean return to certify.")],
+    alpha: Alpha = 0.05,
+    floor: Annotated[float, typer.Option(help="Lower bound of the return under attack.")] = 0.0,
+    best: Annotated[float | None, typer.Option(help="Largest possible return; the target plus a half when omitted.")] = None,
+    json_: Json = False,
+) -> None:
+    """Say what n episodes can prove at best, before anything is sampled."""
+    from certify.smoothing.planner import plan as make_plan
+
+    scale = parse_sigma(sigma)
+    found = make_plan(sigma=scale, budget=budget, target=target, alpha=alpha, floor=floor, best=best)
+    if json_:
+        typer.echo(json.dumps(found.to_json()))
+    else:
+        from rich.console import Console
+
+        Console().print(found.table())
+
+
+def attack(
+    policy: PolicyFile,
+    env: Env,
+    sigma: Sigma,
+    budget: Annotated[float, typer.Option(help="Total l2 budget over the episode.", min=0.0)],
+    episodes: Annotated[int, typer.Option(help="Attacked episodes.", min=1)] = 1000,
+    alpha: Alpha = 0.05,
+    seed: Seed = 0,
+    frames: Frames = 1,
+    certificate: Annotated[Path | None, typer.Option(help="Certificate to set beside the attack.")] = None,
+    trust: Trust = False,
+    json_: Json = False,
+) -> None:
+    """Attack a policy's observations within a budget: an upper bound beside the certified lower one."""
+    from certify.smoothing import RewardCertificate
+    from certify.smoothing.attack import attack as run_attack
+
+    found = run_attack(_load(policy, trust), env, sigma=parse_sigma(sigma), budget=budget, episodes=episodes, seed=seed, frames=frames, alpha=alpha)
+    facts: dict[str, Any] = dict(found.to_json())
+    if certificate is not None:
+        facts["certified_lower"] = float(RewardCertificate.from_json(json.loads(certificate.read_text())).evaluate([budget])[0])
+    if json_:
+        typer.echo(json.dumps(facts))
+    else:
+        from rich.console import Console
+
+        for name, value in facts.items():
+            Console().print(f"{name}: {value}", highlight=False)

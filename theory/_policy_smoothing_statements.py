@@ -245,8 +245,8 @@ GUARANTEES: tuple[Guarantee, ...] = (
         "G12",
         "What breaks the bound",
         "impossibility",
-        r"$E_Q[h]\ge g_c(E_P[h])$ is false if the adversary sees the noise of the step first; if the budget holds only in expectation; if one noise vector is used "
-        r"again and leaks through actions; if stacked copies get fresh noise each and $B$ is not multiplied by $\sqrt k$; and Laplace noise does not "
+        r"$E_Q[h]\ge g_c(E_P[h])$ is false if the adversary sees the noise of the step first; if the budget holds only in expectation; "
+        r"if one noise vector is used again and leaks through actions; if stacked copies get fresh noise each and $B$ is not multiplied by $\sqrt k$; and Laplace noise does not "
         r"reduce adaptive adversaries to static ones.",
         ("Each case drops one assumption of G2 and keeps the others.",),
         "derived",
@@ -256,8 +256,8 @@ GUARANTEES: tuple[Guarantee, ...] = (
         "G13",
         "Noise on an integer grid",
         "inequality",
-        r"With observations on a grid $q$ and integer noise of law $\Phi((k+\frac12)q/\sigma)-\Phi((k-\frac12)q/\sigma)$ added exactly, G2 to G8 hold for attacks on the "
-        r"grid, and with $B+q\sqrt{dT}$ for all others. With table noise of total variation $\epsilon$ per episode: $E_Q[h]\ge g_c(E_P[h]-\epsilon)-\epsilon$.",
+        r"With observations on a grid $q$ and integer noise of law $\Phi((k+\frac12)q/\sigma)-\Phi((k-\frac12)q/\sigma)$ added exactly, "
+        r"G2 to G8 hold for attacks on the grid, and with $B+q\sqrt{dT}$ for all others. With table noise of total variation $\epsilon$ per episode: $E_Q[h]\ge g_c(E_P[h]-\epsilon)-\epsilon$.",
         (*_MODEL,),
         "derived",
         "ours",

@@ -1,0 +1,184 @@
+"""What a number of episodes can prove, before any of them is sampled.
+
+With n episodes that all reach the same return r, the lower limit of the probability of reaching r is alpha^(1/n) at best, so no data
+certify more than a + (r - a) g_c(alpha^(1/n)).  A pilot run says more: its certificate at a larger n, if the frequencies stay.
+
+Source: policy_smoothing, G4 and G8.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from certify._validate import require_open_unit, require_real, require_vector
+from certify.smoothing.bands import survival_band
+from certify.smoothing.protocols import Protocol, as_protocol, noise_scale
+from theory.policy_smoothing import gaussian_shift, gaussian_shift_lower, largest_radius
+
+__all__ = ["EPISODES", "Plan", "plan"]
+
+FloatArray = NDArray[np.float64]
+
+EPISODES: tuple[int, ...] = (100, 300, 1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000, 10_000_000)
+"""Numbers of episodes that a plan considers by default."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """What each number of episodes can prove at best.
+
+    Parameters
+    ----------
+    episodes : array of shape (m,)
+        Numbers of episodes.
+    needed : array of shape (m,)
+        The constant return that would have to be seen in every episode for the target to be certified; infinite if none suffices.
+    ceiling_bound : array of shape (m,)
+        Certified mean return if every episode reached the ceiling; NaN where no ceiling was given.
+    forecast : array of shape (m,)
+        Certificate at the frequencies of the pilot run; NaN without one.
+    radius : array of shape (m,)
+        Largest budget at which a success probability of 1/2 can be certified.
+    enough : int or None
+        Smallest number of episodes in all that can certify the target if all goes well (with a ceiling), or None.
+    """
+
+    sigma: float
+    budget: float
+    target: float
+    alpha: float
+    floor: float
+    ceiling: float | None
+    shift: float
+    episodes: NDArray[np.int64]
+    needed: FloatArray
+    ceiling_bound: FloatArray
+    forecast: FloatArray
+    radius: FloatArray
+    enough: int | None
+
+    @property
+    def value(self) -> FloatArray:
+        """The best that can be certified, for each number of episodes."""
+        return self.ceiling_bound
+
+
+def plan(
+    *,
+    sigma: float | ArrayLike,
+    budget: float,
+    target: float,
+    alpha: float = 0.05,
+    floor: float = 0.0,
+    ceiling: float | None = None,
+    episodes: ArrayLike = EPISODES,
+    pilot: ArrayLike | None = None,
+    protocol: Protocol | str | None = None,
+) -> Plan:
+    """Say what n episodes can prove before anything is sampled.
+
+    Parameters
+    ----------
+    sigma : float or array
+        Noise scale.
+    budget : float
+        Budget of the adversary.
+    target : float
+        Mean return to certify, above the floor.
+    alpha : float
+        Failure probability.
+    floor : float
+        Lower limit of the return under attack.
+    ceiling : float, optional
+        Largest possible return.
+    episodes : array of int
+        Numbers of episodes to consider.
+    pilot : array, optional
+        Returns of a pilot run; its frequencies are carried to every n.  The pilot itself must not be used again in the certificate.
+    protocol : Protocol or str, optional
+        As in `certify_curve`.
+
+    Returns
+    -------
+    Plan
+        Bounds for every number of episodes.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range.
+
+    Source: policy_smoothing, G4.
+
+    Examples
+    --------
+    >>> outlook = plan(sigma=0.2, budget=0.4, target=150.0, ceiling=200.0)
+    >>> outlook.enough
+    800
+    """
+    require_open_unit("alpha", alpha)
+    scale = noise_scale(sigma)
+    low, goal = require_real("floor", floor), require_real("target", target)
+    if goal <= low:
+        raise ValueError(f"target must be above floor = {low:g}, got {goal:g}")
+    top = None if ceiling is None else require_real("ceiling", ceiling)
+    if top is not None and top < goal:
+        raise ValueError(f"ceiling must be at least target = {goal:g}, got {top:g}")
+    counts = require_vector("episodes", episodes, minimum=1.0)
+    rule = as_protocol(protocol)
+    if rule.budget == "per-step-prefix":
+        raise ValueError("protocol must be another than the prefix form in a plan, got 'per-step-prefix'")
+    c = float(rule.shift(require_vector("budget", budget, minimum=0.0), scale)[0])
+    kept = _best_kept(counts, alpha, c)
+    with np.errstate(divide="ignore"):
+        needed = np.where(kept > 0.0, low + (goal - low) / np.maximum(kept, 1e-300), np.inf)
+    reach = np.full(counts.size, np.nan) if top is None else low + (top - low) * kept
+    return Plan(
+        scale, float(budget), goal, alpha, low, top, c, counts.astype(np.int64), needed, reach, _forecast(pilot, counts, alpha, low, c),
+        scale * np.asarray(largest_radius(counts, alpha=alpha)), _enough(goal, low, top, alpha, c),
+    )  # fmt: skip
+
+
+def _best_kept(counts: FloatArray, alpha: float, c: float) -> FloatArray:
+    """Return g_c(alpha^(1/n)): what is kept of a probability whose every trial succeeded."""
+    absent = -np.expm1(math.log(alpha) / counts)
+    return np.asarray(gaussian_shift(1.0 - absent, c, complement=absent))
+
+
+def _enough(goal: float, floor: float, ceiling: float | None, alpha: float, c: float) -> int | None:
+    """Return the smallest n with floor + (ceiling - floor) g_c(alpha^(1/n)) >= goal, by bisection; None beyond 1e15 or without a ceiling."""
+    if ceiling is None or ceiling <= goal:
+        return None
+
+    def good(n: int) -> bool:
+        return floor + (ceiling - floor) * float(_best_kept(np.array([float(n)]), alpha, c)[0]) >= goal
+
+    high = 1
+    while not good(high):
+        high *= 2
+        if high > 10**15:
+            return None
+    low = high // 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if good(middle) else (middle, high)
+    return high
+
+
+def _forecast(pilot: ArrayLike | None, counts: FloatArray, alpha: float, floor: float, c: float) -> FloatArray:
+    """Return the Clopper-Pearson certificate with the pilot's distinct values as thresholds, its frequencies carried to every n."""
+    if pilot is None:
+        return np.full(counts.size, np.nan)
+    values = np.sort(require_vector("pilot", pilot, minimum=floor))
+    levels = np.unique(values)
+    widths = np.diff(levels, prepend=floor)
+    share = (values.size - np.searchsorted(values, levels, side="left")) / values.size
+    forecast = np.empty(counts.size)
+    for i, n in enumerate(counts):
+        limits = survival_band(np.floor(share * n), int(n), alpha=alpha, band="clopper-pearson", thresholds=levels.size)
+        forecast[i] = floor + float(widths @ np.asarray(gaussian_shift_lower(limits.lower, c, complement=limits.miss)))
+    return forecast

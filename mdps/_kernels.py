@@ -72,8 +72,8 @@ def gather_rows(
 @compiled
 def evaluate_rows(
     ptr: Ints, columns: Ints, values: Floats, gains: Floats, g: float, v: Floats, w: Floats, sweeps: int, target: float
-) -> tuple[int, float]:
-    """Apply v <- gains + g P v up to `sweeps` times, until the span of the change is at most `target`; the result stands in `v`."""
+) -> float:
+    """Apply v <- gains + g P v in `v`, up to `sweeps` times, until the span of the change is at most `target`; return that span."""
     span = np.inf
     done = 0
     while done < sweeps and span > target:
@@ -91,7 +91,7 @@ def evaluate_rows(
         done += 1
     if done % 2 == 1:
         w[:] = v
-    return done, span
+    return span
 
 
 @compiled

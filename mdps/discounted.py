@@ -31,7 +31,9 @@ DIRECT_STATES = 128
 """Models up to this size go to policy iteration with a dense factorisation when the method is left open."""
 RATIONAL_STATES = 16
 """Models up to this size are solved in fractions where floating point cannot reach the tolerance."""
-SLOW_SWEEPS = 80
+POLICY_SWEEPS, SETTLED = 40, 0.1
+"""Sweeps over the greedy rows between two over all actions: at most so many, and until the span of the change shrank by this factor."""
+SLOW_SWEEPS = 120
 """Predicted further sweeps above which modified policy iteration hands over to a method that does not depend on mixing."""
 
 
@@ -105,28 +107,21 @@ def _value_iteration(work: Work, g: float, v: FloatArray, tolerance: float, budg
 def _modified_policy_iteration(work: Work, g: float, v: FloatArray, tolerance: float, budget: Budget, patience: float = np.inf) -> Point:
     """Alternate sweeps over all actions with sweeps over the greedy rows, which cost 1/A of the former.
 
-    Returns early once more than `patience` further sweeps over the greedy rows are predicted.
+    Returns early once evaluating a fixed policy, which shows how fast the chain mixes, promises more than `patience` further sweeps.
     """
     point = look(work, g, v)
-    sweeps, first = 1, None
+    slow = 0
     while budget.spend(1, point.bracket.radius) and not point.meets(tolerance) and not _stuck(point):
-        if first is None:
-            first = (sweeps, point.span)
-        elif sweeps - first[0] >= 8 and _predicted(first, (sweeps, point.span), point, g, tolerance) > patience:
-            return point
-        rows = policy_rows(work, point.policy)
-        goal = max(0.1 * point.span, 0.5 * (1.0 - g) * tolerance * point.scale)
-        v, done = rows.iterate(point.t, g, 40, goal)
-        sweeps += done + 1
+        wanted = 0.5 * (1.0 - g) * tolerance * point.scale
+        goal = max(SETTLED * point.span, wanted)
+        v, left = policy_rows(work, point.policy).iterate(point.t, g, POLICY_SWEEPS, goal)
+        rate = np.log(point.span / max(left, 1e-300)) / POLICY_SWEEPS
+        slow = slow + 1 if left > goal and rate * patience < np.log(left / wanted) else 0
         point = look(work, g, v)
+        if slow >= 2:
+            budget.spend(0, point.bracket.radius)
+            return point
     return point
-
-
-def _predicted(first: tuple[int, float], now: tuple[int, float], point: Point, g: float, tolerance: float) -> float:
-    """Predict the sweeps that remain from the geometric decrease of the span so far."""
-    wanted = 2.0 * (1.0 - g) * tolerance * point.scale
-    rate = np.log(max(first[1], 1e-300) / max(now[1], 1e-300)) / (now[0] - first[0])
-    return float(np.log(max(now[1], 1e-300) / wanted) / rate) if rate > 0 else np.inf
 
 
 def _policy_iteration(work: Work, g: float, v: FloatArray, tolerance: float, budget: Budget, krylov: bool = False) -> Point:
@@ -250,9 +245,9 @@ def _auto(work: Work, g: float, v: FloatArray, tolerance: float, budget: Budget)
     point = _modified_policy_iteration(work, g, v, tolerance, budget, patience=SLOW_SWEEPS)
     if point.meets(tolerance) or budget.spent is not None or _stuck(point):
         return point, "modified-policy-iteration"
-    if work.matrix is None and work.n_states > 20_000:
+    if work.matrix is None and work.n_states > 2_000:
         return _gauss_seidel(work, g, point.t + 0.5 * (point.bracket.below + point.bracket.above), tolerance, budget), "gauss-seidel"
-    if work.n_states <= 3_000 or work.matrix is None:
+    if work.n_states <= 3_000:
         return _policy_iteration(work, g, point.t, tolerance, budget), "policy-iteration"
     return _modified_policy_iteration(work, g, point.t, tolerance, budget), "modified-policy-iteration"
 

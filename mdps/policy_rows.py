@@ -27,22 +27,22 @@ class PolicyRows:
     reward: FloatArray
     compiled: bool
 
-    def iterate(self, v: FloatArray, g: float, sweeps: int, goal: float) -> tuple[FloatArray, int]:
-        """Apply v <- r + g P v until the span of the change is at most `goal`, `sweeps` times at most."""
+    def iterate(self, v: FloatArray, g: float, sweeps: int, goal: float) -> tuple[FloatArray, float]:
+        """Apply v <- r + g P v until the span of the change is at most `goal`, `sweeps` times at most; return it and the last span."""
         if self.compiled:
             from mdps._kernels import evaluate_rows
 
             v = v.copy()
             k = self.kernel
-            done, _ = evaluate_rows(k.indptr, k.indices, k.data, self.reward, g, v, np.empty_like(v), sweeps, goal)
-            return v, done
-        for done in range(1, sweeps + 1):
+            return v, evaluate_rows(k.indptr, k.indices, k.data, self.reward, g, v, np.empty_like(v), sweeps, goal)
+        span = np.inf
+        for _ in range(sweeps):
             new = self.reward + g * (self.kernel @ v)
             change = new - v
-            v = new
-            if change.max() - change.min() <= goal:
-                return v, done
-        return v, sweeps
+            v, span = new, float(change.max() - change.min())
+            if span <= goal:
+                break
+        return v, span
 
     def solve(self, g: float) -> FloatArray:
         """Solve v = r + g P v by a factorisation."""

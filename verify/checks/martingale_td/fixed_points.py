@@ -86,7 +86,10 @@ def _g33_figure(figure: Any) -> None:
 
 
 def _finite(name: str, **changes: Any) -> Instance:
-    base = {"kappa": 0.0, "sigma": 1.0, "discount": 0.0, "horizon": 1.0, "start": 0.0, "reward": 0.0, "reward_power": 2, "terminal": 1.0, "terminal_power": 4, "degree": 1}
+    base = {
+        "kappa": 0.0, "sigma": 1.0, "discount": 0.0, "horizon": 1.0, "start": 0.0, "reward": 0.0, "reward_power": 2, "terminal": 1.0,
+        "terminal_power": 4, "degree": 1,
+    }  # fmt: skip
     return Instance(name, {**base, **changes})
 
 
@@ -121,7 +124,7 @@ def _g5_figure(figure: Any) -> None:
     axes = figure.subplots()
     model = BrownianMotion(reward=X**2)
     paths = model.sample(paths=6000, steps=16, seed=4)
-    runs = (("ctd0", "td0", {}), ("ctd-lambda", "td-lambda", {"trace": 0.1}), ("martingale-loss", "martingale-loss", {}))
+    runs: tuple[tuple[str, str, dict[str, float]], ...] = (("ctd0", "td0", {}), ("ctd-lambda", "td-lambda", {"trace": 0.1}), ("martingale-loss", "martingale-loss", {}))
     for method, exact, extra in runs:
         fitted = evaluate(paths, [FEATURE], method=method, step=lambda k: 1.0 / (1.0 + k / 300) ** 0.8, reward_rule="left", **extra)
         end = fixed_point(model, [FEATURE], method=exact, steps=16, **extra).theta[0]

@@ -108,7 +108,7 @@ GUARANTEES: tuple[Guarantee, ...] = (
         "G11-rate", "Growth of the worst regret of LOOP", "rate",
         r"The envelope $\max_{\Delta} E\, Reg(T)$ over the gaps of HARD(3, 10) grows like $\sqrt{T}$ up to logarithms: "
         r"the fitted exponent lies in $[0.45, 0.72]$.",
-        ("A scaled radius $0.01 B^2 \\log(128 T / 0.05)$, small enough to leave the linear phase at these $T$.", "Ties are broken against the truth."),
+        ("A scaled radius $0.1 B^2 \\log(128 T / 0.05)$, small enough to leave the linear phase at these $T$.", "Ties are broken against the truth."),
     ),
     _guarantee(
         "G12", "The radius must grow with the square of the span", "impossibility",

@@ -42,7 +42,7 @@ def _dimension(values: FloatArray, epsilon: float) -> int:
 
 
 def _pigeon_instances(budget: str, seed: int) -> Iterator[Instance]:
-    for index in range(12 if budget == "quick" else 100):
+    for index in range(8 if budget == "quick" else 100):
         for beta in (0.3, 1.0, 4.0):
             adversary = "greedy" if (index + int(beta)) % 2 else "random"
             params = {"class": "random", "seed": index, "beta": beta, "steps": 200, "adversary": adversary, "points": 0}
@@ -134,7 +134,7 @@ _G6 = Check(
 def two_dimensional_class() -> FloatArray:
     """Return a class of linear functions in two dimensions on seven points whose dimension at scale 0.5 is five."""
     angles = np.pi * np.arange(12) / 12.0
-    points = np.array([[1.0, 0.0], [0.75, 0.5], [0.25, 1.0], [-0.5, 0.75], [-1.0, 0.25], [0.5, 0.25], [-0.25, 0.5]])
+    points = np.array([[1.0, -0.5], [1.0, 0.5], [-0.75, 0.5], [0.5, -0.75], [-0.75, -0.25], [-1.0, -0.25], [0.0, 0.25]])
     return np.stack([np.cos(angles), np.sin(angles)], axis=1) @ points.T
 
 
@@ -155,10 +155,11 @@ def _eluder_class(instance: Instance) -> tuple[FloatArray, float, float, float]:
         # As a linear class: <a, theta_f - theta*> with three parameters.
         return errors, 1e-3, 0.12 / np.sqrt(3.0) * hard(0.06).span, np.sqrt(3.0)
     if kind == "plane":
-        return two_dimensional_class(), 0.5, 1.0, 1.05
+        return two_dimensional_class(), 0.5, 1.0, 1.12
     rng = np.random.Generator(np.random.Philox(seed))
     if kind == "line":
-        theta, x = np.linspace(-1.0, 1.0, 6)[:, None], np.linspace(0.1, 1.0, 6)[:, None]
+        # Points of one size: with points of different sizes even a line has a larger dimension.
+        theta, x = np.linspace(-1.0, 1.0, 41)[:, None], np.array([[1.0], [-1.0]])
         return theta @ x.T, seed / 100.0, 1.0, 1.0
     theta, x = rng.normal(size=(8, d)), rng.normal(size=(7, d))
     theta /= np.linalg.norm(theta, axis=1, keepdims=True)
@@ -228,8 +229,8 @@ def _eluder_figure(figure: Figure) -> None:
     scales = np.geomspace(0.05, 1.0, 14)
     values = two_dimensional_class()
     rows = [(eluder_dimension(values, e).lower, eluder_dimension(values, e, method="bracket")) for e in scales]
-    axes.loglog(1 / scales, [loop_agec.linear_eluder_bound(2, 1.0, 1.05, e, c=1.0) for e in scales], ":", color=GREY, label="textbook bound, c = 1")
-    axes.loglog(1 / scales, [loop_agec.linear_eluder_bound(2, 1.0, 1.05, e) for e in scales], "--", color=RED, label="bound, best c")
+    axes.loglog(1 / scales, [loop_agec.linear_eluder_bound(2, 1.0, 1.12, e, c=1.0) for e in scales], ":", color=GREY, label="textbook bound, c = 1")
+    axes.loglog(1 / scales, [loop_agec.linear_eluder_bound(2, 1.0, 1.12, e) for e in scales], "--", color=RED, label="bound, best c")
     axes.loglog(1 / scales, [max(b.upper, 0.5) for _, b in rows], "-", color=ORANGE, label="bracket, upper")
     axes.loglog(1 / scales, [max(b.lower, 0.5) for _, b in rows], "s", color=GREEN, markersize=7, fillstyle="none", label="bracket, lower (greedy)")
     axes.loglog(1 / scales, [max(n, 0.5) for n, _ in rows], "o", color=BLUE, markersize=4, label="exact")

@@ -134,7 +134,7 @@ class BettingCertificate:
 
     @property
     def _best(self) -> float:
-        return max(float(g.max() + f) for g, f in zip(self._gains, self._floors, strict=True)) if self._gains else self.floor
+        return max(float(g.max() + f) for g, f in zip(self._gains, self._floors, strict=False)) if self._gains else self.floor
 
     @property
     def _top_floor(self) -> float:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from theory.policy_smoothing import GUARANTEES
 from verify.check import Check
-from verify.checks.policy_smoothing import confidence, formulas, games
+from verify.checks.policy_smoothing import breaks, confidence, formulas, games, sequential
 
 __all__ = ["CHECKS"]
 
 _ORDER = [guarantee.key for guarantee in GUARANTEES]
 
-CHECKS: tuple[Check, ...] = tuple(sorted((*games.CHECKS, *formulas.CHECKS, *confidence.CHECKS), key=lambda check: _ORDER.index(check.key)))
+_ALL = (*games.CHECKS, *formulas.CHECKS, *confidence.CHECKS, *sequential.CHECKS, *breaks.CHECKS)
+
+CHECKS: tuple[Check, ...] = tuple(sorted(_ALL, key=lambda check: _ORDER.index(check.key)))

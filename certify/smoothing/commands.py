@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from certify.smoothing import Returns, RewardCertificate
+    from certify.smoothing import Protocol, Returns, RewardCertificate
 
 __all__ = ["parse_budgets", "parse_sigma", "parse_until", "register"]
 
@@ -150,6 +150,7 @@ def reward(
     jobs: Jobs = 1,
     dask: Annotated[str | None, typer.Option(help="Address of a Dask scheduler (extra [dask]).")] = None,
     until: Annotated[str | None, typer.Option(help="TARGET@BUDGET: stop as soon as the anytime-valid certificate reaches the target.")] = None,
+    ceiling: Annotated[float | None, typer.Option(help="Largest possible return, for --until; twice the target's height when omitted.")] = None,
     store: Annotated[Path | None, typer.Option(help="Crash-safe store of the returns.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the sampling of an existing store.")] = False,
     out: Annotated[Path | None, typer.Option(help="Write the certificate as JSON.")] = None,
@@ -178,8 +179,10 @@ def reward(
         "sigma": scale, "seed": seed, "frames": frames, "protocol": protocols[noised], "average": average, "noise": noise, "engine": engine, "device": device,
         "fast": fast, "normalisation": normalisation, "max_steps": max_steps,
     }
+    copies = frames if noised == "per-copy" else 1
     if until is not None:
-        _reward_until(loaded, env, setting, until, episodes, alpha, floor, jobs, out, json_)
+        rule = Protocol(budget=budget_kind, steps=max_steps, copies=copies, samples=average)
+        _reward_until(loaded, env, setting, until, episodes, alpha, floor, ceiling, rule, jobs, out, json_)
         return
     with _progress(episodes, json_) as progress:
         if store is None:
@@ -189,7 +192,6 @@ def reward(
         else:
             returns = _from_store(store, resume, loaded, env, episodes, jobs, dask, progress, setting)
     steps = returns.max_steps if budget_kind == "per-step" else None
-    copies = frames if noised == "per-copy" else 1
     rule = Protocol(budget=budget_kind, steps=steps, copies=copies, samples=average, noise_tv=returns.noise_tv)
     certificate = certify_curve(returns, sigma=scale, budgets=amounts, alpha=alpha, floor=_floor(floor, returns), band=band, protocol=rule)
     _deliver(certificate, out, plot, page)
@@ -207,37 +209,57 @@ def _from_store(
 
 
 def _reward_until(
-    policy: Any, env: str, setting: dict[str, Any], until: str, episodes: int, alpha: float, floor: float | None, jobs: int, out: Path | None, json_: bool
-) -> None:
+    policy: Any, env: str, setting: dict[str, Any], until: str, episodes: int, alpha: float, floor: float | None, ceiling: float | None, rule: Protocol,
+    jobs: int, out: Path | None, json_: bool,
+) -> None:  # fmt: skip
+    """Sample in growing batches until the anytime-valid certificate reaches the target."""
+    import numpy as np
+
     from certify.smoothing import sample_returns
     from certify.smoothing.betting import BettingCertificate
 
     target, budget = parse_until(until)
     betting: BettingCertificate | None = None
-    done, batch = 0, 256
+    done, batch, total = 0, 256, 0.0
     with _progress(episodes, json_) as progress:
-        while done < episodes and (betting is None or betting.lower < target):
+        while done < episodes and not (betting is not None and betting.reached(target)):
             size = min(batch, episodes - done)
             returns = sample_returns(policy, env, episodes=size, first_episode=done, jobs=jobs, **setting)
             if betting is None:
-                betting = BettingCertificate(sigma=setting["sigma"], budget=budget, alpha=alpha, floor=_floor(floor, returns))
-            betting = betting.update(returns.values)
+                shift = float(rule.shift(np.array([budget]), setting["sigma"])[0])
+                betting = _betting(shift, target, _floor(floor, returns), ceiling, alpha)
+            betting.add(returns.values)
+            total += float(returns.values.sum())
             done += size
             progress(done, episodes)
             batch = min(2 * batch, 16_384)
     assert betting is not None
     facts = {
-        "target": target, "budget": budget, "alpha": alpha, "lower": betting.lower, "reached": betting.lower >= target, "episodes": done,
-        "clean_mean": betting.clean_mean, "method": "betting, valid at every number of episodes",
-    }
+        "target": target, "budget": budget, "alpha": alpha, "lower": betting.lower, "reached": betting.reached(target), "episodes": done,
+        "clean_mean": total / done, "method": "betting, valid at every number of episodes", "assumptions": list(rule.sentences()),
+    }  # fmt: skip
     if out is not None:
         _write(out, json.dumps(facts, indent=1) + "\n")
     if json_:
         typer.echo(json.dumps(facts))
     else:
         word = "reached" if facts["reached"] else "not reached"
-        typer.echo(f"target {target:g} at budget {budget:g} {word}: certified {betting.lower:.4f} after {done} episodes (clean mean {betting.clean_mean:.4f})")
+        typer.echo(f"target {target:g} at budget {budget:g} {word}: certified {betting.lower:.4f} after {done} episodes (clean mean {total / done:.4f})")
     raise typer.Exit(0 if facts["reached"] else 3)
+
+
+def _betting(shift: float, target: float, floor: float, ceiling: float | None, alpha: float) -> Any:
+    """Return an empty betting certificate; its thresholds are fixed by the target and the range alone, before any data."""
+    import numpy as np
+
+    from certify.smoothing.betting import BettingCertificate
+
+    top = ceiling if ceiling is not None else floor + 2.0 * (target - floor)
+    if not target > floor or not top > floor:
+        raise ValueError(f"until must name a target above the floor {floor:g} and below the ceiling {top:g}, got {target:g}")
+    whole = 50 <= top - floor <= 1000
+    thresholds = np.arange(floor + 1.0, top + 1.0) if whole else np.linspace(floor, top, 257)[1:]
+    return BettingCertificate(shift=shift, thresholds=thresholds, alpha=alpha, floor=floor)
 
 
 def _write(path: Path, text: str) -> None:
@@ -378,20 +400,39 @@ def plan(
     target: Annotated[float, typer.Option(help="Mean return to certify.")],
     alpha: Alpha = 0.05,
     floor: Annotated[float, typer.Option(help="Lower bound of the return under attack.")] = 0.0,
-    best: Annotated[float | None, typer.Option(help="Largest possible return; the target plus a half when omitted.")] = None,
+    ceiling: Annotated[float | None, typer.Option(help="Largest possible return.")] = None,
     json_: Json = False,
 ) -> None:
     """Say what n episodes can prove at best, before anything is sampled."""
     from certify.smoothing.planner import plan as make_plan
 
-    scale = parse_sigma(sigma)
-    found = make_plan(sigma=scale, budget=budget, target=target, alpha=alpha, floor=floor, best=best)
+    found = make_plan(sigma=parse_sigma(sigma), budget=budget, target=target, alpha=alpha, floor=floor, ceiling=ceiling)
+    rows = [
+        {"episodes": int(n), "needed": _plain(need), "best": _plain(bound), "radius": _plain(radius)}
+        for n, need, bound, radius in zip(found.episodes, found.needed, found.ceiling_bound, found.radius, strict=True)
+    ]
     if json_:
-        typer.echo(json.dumps(found.to_json()))
-    else:
-        from rich.console import Console
+        typer.echo(json.dumps({"target": target, "budget": budget, "shift": found.shift, "enough": found.enough, "rows": rows}))
+        return
+    from rich.console import Console
+    from rich.table import Table
 
-        Console().print(found.table())
+    table = Table(box=None, pad_edge=False)
+    for heading in ("episodes", "return needed in every episode", "best certificate", "largest radius to 1/2"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        table.add_row(*("-" if row[name] is None else f"{row[name]:g}" for name in ("episodes", "needed", "best", "radius")))
+    console = Console()
+    console.print(table)
+    if ceiling is not None:
+        said = f"{found.enough} episodes can be enough" if found.enough is not None else "no number of episodes is enough"
+        console.print(f"target {target:g} at budget {budget:g}: {said} if every return is {ceiling:g}", highlight=False)
+
+
+def _plain(value: float) -> float | None:
+    """Return a finite number, else None: JSON knows no others."""
+    number = float(value)
+    return number if abs(number) < float("inf") else None
 
 
 def attack(

@@ -97,10 +97,12 @@ def ucrl2_vtr(  # type: ignore[no-untyped-def]
             radius *= scale
             for i in range(2):
                 for a in range(actions):
-                    centre = 0.0
+                    # 2 p(1|s, a) = 1 + <theta, phi(., 1) - phi(., 0)>: the regressors only ever point along such differences.
+                    centre = 0.5
                     for j in range(d):
-                        centre += estimate[j] * features[i, a, 1, j]
-                    width = radius * np.sqrt(_quadratic(inverse, features[i, a, 1]))
+                        x[j] = 0.5 * (features[i, a, 1, j] - features[i, a, 0, j])
+                        centre += estimate[j] * x[j]
+                    width = radius * np.sqrt(_quadratic(inverse, x))
                     low_p[i, a] = min(1.0, max(0.0, centre - width))
                     high_p[i, a] = max(0.0, min(1.0, centre + width))
             u0, u1 = 0.0, 0.0

@@ -46,7 +46,7 @@ def ratio_figure(
         axes.set_xlabel("instance")
         axes.set_ylabel(label)
         axes.set_title(title)
-        axes.set_ylim(bottom=0.0)
-        axes.legend()
+        axes.set_ylim(0.0, 1.45)
+        axes.legend(loc="upper center", ncols=3, fontsize=8)
 
     return draw

@@ -124,7 +124,7 @@ def _g5_figure(figure: Any) -> None:
     axes = figure.subplots()
     model = BrownianMotion(reward=X**2)
     paths = model.sample(paths=6000, steps=16, seed=4)
-    runs: tuple[tuple[str, str, dict[str, float]], ...] = (("ctd0", "td0", {}), ("ctd-lambda", "td-lambda", {"trace": 0.1}), ("martingale-loss", "martingale-loss", {}))
+    runs: tuple[tuple[str, str, dict[str, Any]], ...] = (("ctd0", "td0", {}), ("ctd-lambda", "td-lambda", {"trace": 0.1}), ("martingale-loss", "martingale-loss", {}))
     for method, exact, extra in runs:
         fitted = evaluate(paths, [FEATURE], method=method, step=lambda k: 1.0 / (1.0 + k / 300) ** 0.8, reward_rule="left", **extra)
         end = fixed_point(model, [FEATURE], method=exact, steps=16, **extra).theta[0]

@@ -12,6 +12,7 @@ from mdps.diffusions import BrownianMotion, OrnsteinUhlenbeck, Polynomial
 from theory.martingale_td import lstd_asymptotic_covariance, small_noise_constant, small_noise_minimiser
 from verify.check import Check, Control
 from verify.checks.martingale_td.common import T, X, guarantee, integrate
+from verify.statistics import fit_slope
 from verify.types import Basis, Claim, Estimate, Instance, Slack
 
 __all__ = ["CHECKS"]
@@ -27,13 +28,8 @@ def _mean_square(model: Any, critic: Polynomial, steps: int) -> float:
 
 
 def _slope(grids: Any, errors: Any) -> Estimate:
-    """Fit log error = a - slope log N and return the slope with a 95 % t-interval: the points are exact, the interval shows their curvature."""
-    import statsmodels.api as sm
-
-    fit = sm.OLS(np.log(np.abs(errors)), sm.add_constant(-np.log(np.asarray(grids, dtype=float)))).fit()
-    low, high = fit.conf_int(alpha=0.05)[1]
-    value = float(fit.params[1])
-    return Estimate(value, min(low, value), max(high, value), failure=0.05, basis=Basis.FITTED)
+    """Fit the order of a bias in the time step: the points are exact, the interval shows their curvature."""
+    return fit_slope(1.0 / np.asarray(grids, dtype=float), np.abs(errors))
 
 
 WINDOW = Estimate(1.0, 0.95, 1.05)

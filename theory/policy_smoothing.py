@@ -358,7 +358,7 @@ def effective_budget(
 
 def normal_transform(mean: ArrayLike, deviation: ArrayLike, c: ArrayLike) -> Any:
     """Return rho_c of a normal law, m - c s.  Source: policy_smoothing, G6."""
-    return np.asarray(mean, dtype=np.float64) - np.asarray(c, dtype=np.float64) * deviation
+    return np.asarray(mean, dtype=np.float64) - np.asarray(c, dtype=np.float64) * np.asarray(deviation, dtype=np.float64)
 
 
 def uniform_transform(c: ArrayLike) -> Any:
@@ -371,7 +371,7 @@ def uniform_transform(c: ArrayLike) -> Any:
 def lognormal_transform(m: ArrayLike, s: ArrayLike, c: ArrayLike) -> Any:
     """Return rho_c of exp(m + s Z), exp(m - c s + s^2 / 2).  Source: policy_smoothing, G6."""
     spread = np.asarray(s, dtype=np.float64)
-    return np.exp(m - np.asarray(c, dtype=np.float64) * spread + 0.5 * spread**2)
+    return np.exp(np.asarray(m, dtype=np.float64) - np.asarray(c, dtype=np.float64) * spread + 0.5 * spread**2)
 
 
 def bernoulli_transform(p: ArrayLike, c: ArrayLike, *, complement: ArrayLike | None = None) -> Any:

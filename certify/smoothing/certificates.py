@@ -176,7 +176,7 @@ class RewardCertificate:
             raise ValueError(f"certificate provenance must be an object or null, got {type(provenance).__name__}")
         noise_scale(sigma)
         return cls(
-            **{**arrays, "counts": arrays["counts"].astype(np.int64)},  # type: ignore[arg-type]
+            **{**arrays, "counts": arrays["counts"].astype(np.int64)},
             clean_mean=require_real("certificate clean_mean", record["clean_mean"]),
             sigma=tuple(float(s) for s in sigma) if isinstance(sigma, list | tuple) else float(sigma),
             alpha=require_real("certificate alpha", record["alpha"]),

@@ -161,8 +161,8 @@ def random_game(seed: int, *, steps: int, states: int, actions: int, sigma: floa
         observation=np.round(rng.normal(size=(steps, states)), 3),
         breaks=np.sort(np.round(rng.normal(size=(steps, states, actions - 1)), 3), axis=-1),
         transition=transition / transition.sum(axis=-1, keepdims=True),
-        reward=rng.integers(0, 3, size=(steps, states, actions)) * (0.5 if rewards else 0.0),
-        final=np.arange(states) % 2.0,
+        reward=np.asarray(rng.integers(0, 3, size=(steps, states, actions)) * (0.5 if rewards else 0.0), dtype=np.float64),
+        final=np.asarray(np.arange(states) % 2, dtype=np.float64),
         start=rng.dirichlet(np.ones(states)),
         sigma=sigma,
     )

@@ -100,7 +100,7 @@ class Game:
         z = (self.breaks[step, state][None, :] - self.observation[step, state] - np.asarray(shift)[:, None]) / self.sigma
         below = np.concatenate([np.zeros((z.shape[0], 1)), ndtr(z), np.ones((z.shape[0], 1))], axis=1)
         above = np.concatenate([np.ones((z.shape[0], 1)), ndtr(-z), np.zeros((z.shape[0], 1))], axis=1)
-        return np.where(below[:, 1:] <= 0.5, below[:, 1:] - below[:, :-1], above[:, :-1] - above[:, 1:])
+        return np.asarray(np.where(below[:, 1:] <= 0.5, below[:, 1:] - below[:, :-1], above[:, :-1] - above[:, 1:]))
 
 
 def worst_case_value(game: Game, budget: float, *, grid: int = 200) -> float:

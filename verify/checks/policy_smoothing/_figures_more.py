@@ -59,14 +59,15 @@ def broken(figure: Figure) -> None:
     for instance in _broken_instances("quick", 0):
         left, right = _broken_sides(instance, 0)
         names.append(instance.name.replace(", ", ",\n").replace(" leaks", "\nleaks"))
-        reached.append(float(left.value))  # type: ignore[arg-type]
-        certified.append(float(right.value))  # type: ignore[arg-type]
+        reached.append(float(left.value))
+        certified.append(float(right.value))
     axes = _axes(figure, "success probability", "", "One assumption dropped: attacks below the certificate")
     y = np.arange(len(names))
     axes.barh(y + 0.2, certified, height=0.38, color=_BLUE, label="certified (Laplace: best split in advance)")
     axes.barh(y - 0.2, reached, height=0.38, color=_ORANGE, label="reached")
     axes.set_yticks(y, names, fontsize=7)
     axes.set_xlim(0, 1.0)
+    axes.set_ylim(-0.6, len(names) + 0.3)
     axes.legend(fontsize=8, loc="upper right")
     figure.subplots_adjust(left=0.36)
 
@@ -81,7 +82,9 @@ def table(figure: Figure) -> None:
     axes.plot(clean, attacked - np.maximum(once - eps, 0), ".-", color=_BLUE, ms=3, lw=0.8, label="$g_c(p-\\epsilon)-\\epsilon$")
     axes.plot(clean, attacked - once, ".-", color=_ORANGE, ms=3, lw=0.8, label="control: $g_c(p-\\epsilon)$")
     axes.axhline(0, color=_GREY, lw=1)
-    axes.set_xscale("logit")
+    axes.set_xscale("log")
+    axes.set_xlim(1e-4, 0.5)
+    axes.set_ylim(-1.5e-4, 6e-4)
     axes.legend(fontsize=8)
 
 

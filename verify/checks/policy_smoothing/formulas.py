@@ -44,7 +44,7 @@ def predictable_law(instance: Instance, *, spend_all: bool) -> np.ndarray:
     partial = first * nodes[:, None] + second[:, None] * nodes[None, :]
     k = np.asarray(p["k"], dtype=np.float64)
     inner = ndtr((k[:, None, None] * total - partial) / third[None, :, None])
-    return np.einsum("kij,i,j->k", inner, weights, weights)
+    return np.asarray(np.einsum("kij,i,j->k", inner, weights, weights))
 
 
 def _law_sides(instance: Instance, seed: int) -> tuple[Estimate, Estimate]:
@@ -105,12 +105,14 @@ def _spectral(law: str, a: float, b: float, c: float) -> float:
     half = 0.5 * np.diff(edges)
     z = (half[:, None] * nodes + 0.5 * (edges[1:] + edges[:-1])[:, None]).ravel()
     w = (half[:, None] * weights).ravel() * np.exp(-0.5 * z * z) / math.sqrt(2.0 * math.pi)
-    quantile = {
-        "normal": lambda: a + b * (z - c),
-        "uniform": lambda: a + (b - a) * ndtr(z - c),
-        "lognormal": lambda: np.exp(a + b * (z - c)),
-        "bernoulli": lambda: (z - c > bound.normal_quantile(1.0 - a)).astype(np.float64),
-    }[law]()
+    if law == "normal":
+        quantile = a + b * (z - c)
+    elif law == "uniform":
+        quantile = a + (b - a) * ndtr(z - c)
+    elif law == "lognormal":
+        quantile = np.exp(a + b * (z - c))
+    else:
+        quantile = np.asarray(z - c > bound.normal_quantile(1.0 - a), dtype=np.float64)
     return float(w @ quantile)
 
 

@@ -45,7 +45,7 @@ def betting_misses(instance: Instance, seed: int, *, sample_floor: bool = False,
     wins = rng.random((runs, n)) < p
     floor = float(instance.params["floor"])
     truth = floor + float(bound.gaussian_shift(p, c))
-    past = np.cumsum(wins, axis=1) - wins
+    past: FloatArray = np.cumsum(wins, axis=1, dtype=np.float64) - wins
     episode = np.arange(n)
     wins_before, losses_before = (float(x) for x in instance.params["prior"])
     guess = (past + wins_before) / (episode + wins_before + losses_before)

@@ -44,6 +44,10 @@ class ControlResult:
         """Whether the control got the verdict required of it."""
         return self.verdict is self.required
 
+    def __iter__(self) -> Iterator[Any]:
+        """Unpack as (verdict, passed)."""
+        return iter((self.verdict, self.passed))
+
 
 @dataclass(frozen=True, slots=True)
 class Result:

@@ -25,7 +25,6 @@ Draw = Callable[[st.SearchStrategy[Any]], Any]
 _WEIGHTS = np.maximum((np.arange(256) & 15) - 8.0, 0.0)
 """The weight that each byte stands for."""
 
-_SHAPES = st.integers(0, 5)
 
 def sizes(**ranges: tuple[int, int]) -> st.SearchStrategy[tuple[int, ...]]:
     for name, (low, high) in ranges.items():
@@ -97,12 +96,13 @@ def draw_states(
     so that sorting bytes moves weight there.
     """
     smallest, room = count
-    shape = draw(_SHAPES)
     exist = draw(_subsets(room))
     slots = [k for k in range(room) if exist >> k & 1]
     slots += [k for k in range(room) if not exist >> k & 1][: max(0, smallest - len(slots))]
     S, (used, most) = len(slots), actions
-    flat = draw_codes(draw, (room, groups * most * (room + 2) + 1))[sorted(slots)]
+    tape = draw_codes(draw, (1 + room * (groups * most * (room + 2) + 1),))
+    shape = int(tape[0]) % 6
+    flat = tape[1:].reshape(room, -1)[sorted(slots)]
     codes = flat[:, :-1].reshape(S, groups, most, room + 2)[:, :, :used].reshape(S, groups * used, room + 2)
     # weighted rows four times in six, one successor for each row once, a cycle under action 0 once
     if shape < 4:

@@ -231,8 +231,9 @@ GUARANTEES: tuple[Guarantee, ...] = (
         "G4-search",
         "Cost of the outer search",
         "inequality",
-        r"Searching $c_0$ on a grid of step H loses at most $\max(1,1/\tau-1)H/2$.",
-        ("A maximiser lies inside the grid.",),
+        r"Searching $c_0$ on a grid of step H loses at most $(1-\tau)H \le \max(1,1/\tau-1)H/2$; a point mass attains it.",
+        ("The grid has nodes on both sides of a maximiser.",),
+        note="The Lipschitz constant alone gives the larger bound; using the two slopes gives the smaller one.",
     ),
     _state(
         "G5",

@@ -157,39 +157,60 @@ def _arrays(mdp: Any) -> Arrays:
 
 def extremes(problem: Problem) -> tuple[FloatArray, FloatArray]:
     """Return the smallest and largest return that any path can have from each state: (1, S) if the horizon is infinite, else (h+1, S)."""
-    return _paths(problem, -1.0), _paths(problem, 1.0)
-
-
-def _paths(problem: Problem, sign: float) -> FloatArray:
-    def step(model: Arrays, value: FloatArray) -> FloatArray:
-        q = np.where(model.real, sign * (model.rew + problem.gamma * value[model.succ]), -np.inf)
-        return np.asarray(sign * q.max(axis=(1, 2)))
-
-    return _iterate(problem, step)
+    return _best(problem, -1.0, paths=True), _best(problem, 1.0, paths=True)
 
 
 def risk_neutral(problem: Problem, sign: float) -> FloatArray:
     """Return the largest (`sign` > 0) or smallest mean return from each state: (1, S) if the horizon is infinite, else (h+1, S)."""
-
-    def step(model: Arrays, value: FloatArray) -> FloatArray:
-        q = (model.prob * (model.rew + problem.gamma * value[model.succ])).sum(axis=2)
-        return np.asarray(sign * np.where(model.allowed, sign * q, -np.inf).max(axis=1))
-
-    return _iterate(problem, step)
+    return _best(problem, sign, paths=False)
 
 
-def _iterate(problem: Problem, step: Any) -> FloatArray:
+def _best(problem: Problem, sign: float, *, paths: bool) -> FloatArray:
+    """Maximise `sign` times the return over actions, or with `paths` over actions and successors."""
+    choices = [_as_choices(m) if paths else m for m in problem.stages]
+
+    def values(t: int, following: FloatArray) -> FloatArray:
+        m = choices[t if len(choices) > 1 else 0]
+        q = (m.prob * (m.rew + problem.gamma * following[m.succ])).sum(axis=2)
+        return np.where(m.allowed, sign * q, -np.inf)
+
     if problem.horizon is not None:
-        values = [np.zeros(problem.n_states)]
+        made = [np.zeros(problem.n_states)]
         for t in range(problem.horizon - 1, -1, -1):
-            values.append(step(problem.stage(t), values[-1]))
-        return np.stack(values[::-1])
-    value, gamma = np.zeros(problem.n_states), problem.gamma
-    scale = max(1.0, problem.largest_reward / (1.0 - gamma))
-    for _ in range(200_000):
-        following = step(problem.stage(0), value)
-        d = following - value
-        value = following + gamma / (1.0 - gamma) * 0.5 * (d.min() + d.max())
-        if gamma / (1.0 - gamma) * (d.max() - d.min()) <= 1e-14 * scale or gamma == 0.0:
+            made.append(sign * values(t, made[-1]).max(axis=1))
+        return np.stack(made[::-1])
+    chosen = values(0, np.zeros(problem.n_states)).argmax(axis=1)
+    scale = max(1.0, problem.largest_reward / (1.0 - problem.gamma))
+    value = _evaluate(choices[0], chosen, problem.gamma)
+    for _ in range(1000):
+        q = values(0, value)
+        kept = q[np.arange(q.shape[0]), chosen]
+        better = q.max(axis=1) > kept + 1e-13 * scale
+        if not better.any():
             break
-    return np.asarray(value)[None, :]
+        chosen = np.where(better, q.argmax(axis=1), chosen)
+        value = _evaluate(choices[0], chosen, problem.gamma)
+    return value[None, :]
+
+
+def _as_choices(m: Arrays) -> Arrays:
+    """Return the model in which every transition that can happen is an action of its own."""
+    S = m.n_states
+    shape = (S, -1, 1)
+    return Arrays(m.succ.reshape(shape), np.ones_like(m.prob).reshape(shape), m.rew.reshape(shape), m.real.reshape(S, -1).astype(np.int64))
+
+
+def _evaluate(m: Arrays, chosen: IntArray, gamma: float) -> FloatArray:
+    """Solve for the mean return of a stationary policy."""
+    from scipy import sparse
+    from scipy.sparse.linalg import spsolve
+
+    S = m.n_states
+    here = np.arange(S)
+    p, succ = m.prob[here, chosen], m.succ[here, chosen]
+    reward = (p * m.rew[here, chosen]).sum(axis=1)
+    row = np.repeat(here, p.shape[1])
+    kernel = sparse.coo_matrix((p.ravel(), (row, succ.ravel())), shape=(S, S))
+    if S <= 400:
+        return np.asarray(np.linalg.solve(np.eye(S) - gamma * kernel.toarray(), reward))
+    return np.asarray(spsolve(sparse.identity(S, format="csc") - gamma * kernel.tocsc(), reward))

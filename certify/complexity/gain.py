@@ -124,6 +124,8 @@ def effective_dimension(kernel: Kernel | ArrayLike, points: ArrayLike | None, ep
     """
     gram = _gram(kernel, points)
     require_positive("epsilon", epsilon)
+    if float(epsilon) ** 2 <= 1e-200 * float(np.abs(gram).max()):
+        raise ValueError(f"epsilon must be larger for this kernel: the effective dimension exceeds {_LARGEST_DIMENSION}, got {epsilon!r}")
     weights = np.full(len(gram), 1.0 / len(gram))
 
     def small(n: int) -> bool:

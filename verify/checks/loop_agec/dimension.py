@@ -376,9 +376,10 @@ def _agec_sides(instance: Instance, seed: int) -> tuple[Estimate, Estimate]:
 def _agec_span(instance: Instance, seed: int) -> tuple[Estimate, Estimate]:
     from certify.complexity import agec
 
-    # One state, rewards (0, 1), Q_f = (0, -1), J_f = 1: the span is 0 and E(f) = (1, -1).
-    printed = agec([[1.0, -1.0]], steps=3, epsilon=1e-3, burn_in=0.0)
-    return Estimate.numeric(printed.dominance), Estimate.numeric(agec([[1.0, -1.0]], steps=3, epsilon=1e-3).dominance)
+    # One state, rewards (0, 1): the truth, and Q_f = (0, -1), J_f = 1 with E(f) = (1, -1) although the span is 0.
+    errors = [[1.0, -1.0], [0.0, 0.0]]
+    printed = agec(errors, steps=3, epsilon=1e-3, burn_in=0.0)
+    return Estimate.numeric(printed.dominance), Estimate.numeric(agec(errors, steps=3, epsilon=1e-3).dominance)
 
 
 def _agec_figure(figure: Figure) -> None:

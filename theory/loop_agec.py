@@ -51,7 +51,7 @@ def anytime_radius(span: float, functions: float, delta: float) -> float:
 
     Examples
     --------
-    >>> round(anytime_radius(2.0, 1, 0.05), 6)
+    >>> round(float(anytime_radius(2.0, 1, 0.05)), 6)
     5.991465
     """
     return 0.5 * span**2 * (np.log(functions) - np.log(delta))

@@ -48,7 +48,7 @@ class BlackScholes:
     --------
     >>> model = BlackScholes(volatility=0.3, rate=0.02)
     >>> float(model.value(0.0, 1.0).round(6))
-    0.12822
+    0.128216
     """
 
     volatility: float

@@ -63,8 +63,9 @@ def lp_value(values: ArrayLike, nominal: ArrayLike, *, order: float, radius: flo
 
     Examples
     --------
-    >>> lp_value([0, 1, 3], [0.2, 0.5, 0.3], order=1, radius=0.5)
-    LpValue(value=0.65, exact=True)
+    >>> found = lp_value([0, 1, 3], [0.2, 0.5, 0.3], order=1, radius=0.5)
+    >>> round(found.value, 12), found.exact
+    (0.65, True)
 
     Source: robust_tabular T3.
     """

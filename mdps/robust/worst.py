@@ -113,7 +113,7 @@ def worst_case(
 
     Examples
     --------
-    >>> worst_case([0, 1, 3], [0.2, 0.5, 0.3], divergence="l1", radius=0.5).value
+    >>> round(worst_case([0, 1, 3], [0.2, 0.5, 0.3], divergence="l1", radius=0.5).value, 12)
     0.65
     >>> worst_case([0, 1, 3], [0.2, 0.5, 0.3], divergence="tv", penalty=1.0).distribution
     array([0.5, 0.5, 0. ])

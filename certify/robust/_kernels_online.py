@@ -218,7 +218,7 @@ def run(
     promised: Array,
 ) -> None:
     """Play the episodes; write for each the exact robust value of the played policy and the optimistic estimate at the start."""
-    H, S, A, d = phi.shape
+    H, S, _, d = phi.shape
     value, true = np.zeros((H + 1, S)), np.zeros((H + 1, S))
     order, order_true = np.arange(S), np.arange(S)
     target, probability, column = np.empty(d), np.empty(S), np.empty(d)

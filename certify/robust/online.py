@@ -182,10 +182,13 @@ def dr_rpo(
     from certify.robust._kernels_online import run
     from mdps.robust.worst import row_kind
 
-    arrays = [np.array(x, dtype=np.float64) for x in (problem.features, problem.factors, problem.reward_weights, problem.reference, problem.sizes)]
     run(
         row_kind(divergence, problem.charged),
-        *arrays,
+        np.array(problem.features),
+        np.array(problem.factors),
+        np.array(problem.reward_weights),
+        np.array(problem.reference),
+        np.array(problem.sizes),
         start,
         gamma,
         coefficient,

@@ -137,6 +137,9 @@ def _described(env_id: str, env: Any) -> Environment:
     from gymnasium import spaces
 
     observation, action = env.observation_space, env.action_space
+    if env_id.startswith("ALE/"):
+        # The vector environment gives grey 84 x 84 frames and ends an episode after 108,000 frames, four to a step.
+        return Environment(env_id, (84, 84), 27_000, int(action.n))
     if not isinstance(observation, spaces.Box):
         raise ValueError(f"environment {env_id!r} has observations of type {type(observation).__name__}; only Box can carry Gaussian noise")
     limit = env.spec.max_episode_steps if env.spec is not None else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import inspect
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -156,7 +157,9 @@ def torch_policy(path: Path, *, sha256: str, head: Head, architecture: str | Non
         elif path.suffix == ".pt2":
             module = torch.export.load(path).module()
         else:
-            module = torch.jit.load(str(path), map_location=device)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # TorchScript is old, but files of it exist
+                module = torch.jit.load(str(path), map_location=device)
             module.eval()
     except (RuntimeError, OSError, KeyError, AttributeError, TypeError) as error:
         kind = "fit the architecture" if architecture else "hold a TorchScript or exported program; a state dict needs architecture='module:factory'"

@@ -76,39 +76,32 @@ def _log_point_over(k: float, n: float, p: float, q: float, alpha: float) -> tup
 
 
 @compiled
-def _fraction(a: float, b: float, x: float) -> tuple[float, int]:
-    """Return the continued fraction of the incomplete beta function and the number of its terms."""
-    tiny = 1e-300
-    c = 1.0
-    d = 1.0 - (a + b) * x / (a + 1.0)
-    if abs(d) < tiny:
-        d = tiny
-    d = 1.0 / d
-    h = d
+def _fraction(a: float, b: float, x: float, y: float) -> tuple[float, float]:
+    """Return r with I_x(a, b) = x^a y^b r / B(a, b), and its relative error in units of eps; y = 1 - x and x is below the mean a / (a + b).
+
+    The continued fraction contracted to every second convergent, written in the distance from the mean, a - (a + b) x = (a + b) y - b,
+    from the smaller of x and y, so that nothing cancels when one of them is close to 1.
+    """
+    start = 1.0 + (a - (a + b) * x if x <= y else (a + b) * y - b)
+    base = 2.0 + 2.0 * (a if x <= y else b) / start
+    slope = 1.0 + 1.0 / a
+    before, now, below_before = 0.0, slope / start, slope / start
+    ratio = now
     for m in range(1, 100_000):
-        two = a + 2.0 * m
-        term = m * (b - m) * x / ((two - 1.0) * two)
-        d = 1.0 + term * d
-        c = 1.0 + term / c
-        if abs(d) < tiny:
-            d = tiny
-        if abs(c) < tiny:
-            c = tiny
-        d = 1.0 / d
-        h *= d * c
-        term = -(a + m) * (a + b + m) * x / (two * (two + 1.0))
-        d = 1.0 + term * d
-        c = 1.0 + term / c
-        if abs(d) < tiny:
-            d = tiny
-        if abs(c) < tiny:
-            c = tiny
-        d = 1.0 / d
-        change = d * c
-        h *= change
-        if abs(change - 1.0) < 3e-16:
-            return h, m
-    return h, 100_000
+        weight = m * (b - m) * x
+        left = a / (a + 2.0 * m - 1.0)
+        progress = 1.0 + (m - 1.0) / a
+        numerator = progress * (progress + b / a) * left * left * weight * x
+        share = (1.0 + m / a) / (slope + 2.0 * m / a)
+        denominator = m + weight / (a + 2.0 * m - 1.0) + share * (start + m * (1.0 + y))
+        top = numerator * before + denominator * now
+        bottom = numerator * below_before + denominator
+        before, now = now / bottom, top / bottom
+        below_before = 1.0 / bottom
+        if abs(now - ratio) <= 2e-16 * abs(now):
+            return now, base + m
+        ratio = now
+    return ratio, math.inf
 
 
 @compiled
@@ -117,13 +110,13 @@ def _log_tail_over(k: float, n: float, p: float, q: float, alpha: float) -> tupl
     point, error = _log_point_over(k, n, p, q, alpha)
     if k == n:
         return point, 1.0, error
-    if p * (n + 2.0) <= k + 1.0:
-        fraction, terms = _fraction(k, n - k + 1.0, p)
-        ratio = q * fraction
+    if p * (n + 1.0) <= k:
+        fraction, terms = _fraction(k, n - k + 1.0, p, q)
+        ratio = q * k * fraction
         return point + math.log(ratio), ratio, error + _EPS * (4.0 + terms)
-    fraction, terms = _fraction(n - k + 1.0, k, q)
+    fraction, terms = _fraction(n - k + 1.0, k, q, p)
     first = math.exp(point) * alpha
-    other = first * (k / (n - k + 1.0)) * q * fraction
+    other = first * k * q * fraction
     tail = max(1.0 - other, 1e-300)
     return math.log(tail) - math.log(alpha), tail / first, (error + _EPS * (8.0 + terms)) * (other / tail + 1.0)
 
@@ -140,7 +133,7 @@ def binomial_lower(counts: Any, n: float, alpha: float, z: float, lower: Any, up
         if k == n:
             upper_miss[i] = min(-math.expm1(math.log(alpha) / n) * (1.0 + 4.0 * _EPS), 1.0)
             p = alpha if n == 1.0 else alpha ** (1.0 / n) * (1.0 - _EPS * (1.0 - 0.5 * math.log(alpha) / n))
-            lower[i] = max(p, (1.0 - upper_miss[i]) * (1.0 - 0.5 * _EPS)) if p > 0.5 else p
+            lower[i] = np.nextafter(1.0 - upper_miss[i], 0.0) if p > 0.5 else p
             continue
         if k == 1.0:
             p = -math.expm1(math.log1p(-alpha) / n)
@@ -176,7 +169,7 @@ def binomial_lower(counts: Any, n: float, alpha: float, z: float, lower: Any, up
             upper_miss[i] = min((1.0 - lower[i]) * (1.0 + _EPS), 1.0)
         else:
             upper_miss[i] = q * (1.0 + margin)
-            lower[i] = (1.0 - upper_miss[i]) * (1.0 - 0.5 * _EPS)
+            lower[i] = np.nextafter(1.0 - upper_miss[i], 0.0)
         step_back = p - before if k - before_k == 1.0 else 0.0
         before, before_k = p, k
 

@@ -176,7 +176,7 @@ class RewardCertificate:
             raise ValueError(f"certificate provenance must be an object or null, got {type(provenance).__name__}")
         noise_scale(sigma)
         return cls(
-            **{**arrays, "counts": arrays["counts"].astype(np.int64)},
+            **{**arrays, "counts": arrays["counts"].astype(np.int64)},  # type: ignore[arg-type]
             clean_mean=require_real("certificate clean_mean", record["clean_mean"]),
             sigma=tuple(float(s) for s in sigma) if isinstance(sigma, list | tuple) else float(sigma),
             alpha=require_real("certificate alpha", record["alpha"]),
@@ -260,7 +260,7 @@ def certify_curve(
     [0.968295, 0.804086]
     """
     sampled = hasattr(returns, "values") and hasattr(returns, "provenance")
-    values = require_vector("returns", returns.values if sampled else returns)  # type: ignore[union-attr,arg-type]
+    values = require_vector("returns", returns.values if sampled else returns)  # type: ignore[union-attr]
     noise_scale(sigma)
     scale = float(sigma) if np.ndim(sigma) == 0 else tuple(float(s) for s in np.asarray(sigma))  # type: ignore[arg-type]
     amount = require_vector("budgets", budgets, minimum=0.0)

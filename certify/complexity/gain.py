@@ -21,7 +21,7 @@ FloatArray = NDArray[np.float64]
 Kernel = Callable[[FloatArray, FloatArray], FloatArray]
 
 _THRESHOLD = float(np.exp(-1.0))
-_LARGEST_DIMENSION = 1 << 24
+_LARGEST_DIMENSION = 1 << 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ def effective_dimension(kernel: Kernel | ArrayLike, points: ArrayLike | None, ep
     Raises
     ------
     ValueError
-        If the Gram matrix is invalid, or the scale so small that the dimension exceeds 2^24.
+        If the Gram matrix is invalid, or the scale so small that the dimension exceeds 2^17.
 
     Notes
     -----

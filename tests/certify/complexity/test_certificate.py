@@ -16,6 +16,7 @@ from certify.complexity import (
     value_class,
 )
 from mdps.families import hard_mixture, two_loops
+from verify.checks.loop_agec._classes import near_class
 from verify.simulators import hard_class, simulate
 
 
@@ -79,8 +80,9 @@ def test_class_without_the_truth_is_refused() -> None:
 
 
 def test_incomplete_class_is_refused() -> None:
-    base = hard_class(2, 10.0, 0.06)
-    found = value_class(base.mdp, base.action_value, base.gain, auxiliary=np.zeros((1, 2, 4)))
+    base = near_class(0)
+    assert base.complete
+    found = value_class(base.mdp, base.action_value, base.gain, auxiliary=np.zeros((1, 3, 2)))
     assert found.realisable
     assert not found.complete
     with pytest.raises(ValueError, match="closed under completeness.*refusing to certify"):

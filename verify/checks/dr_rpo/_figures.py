@@ -129,7 +129,7 @@ def contraction(figure: Figure) -> None:
     gamma = 0.9
     for colour, (divergence, size) in zip(COLOURS, (("tv", 0.4), ("kl", 0.3), ("chi2", 0.5)), strict=False):
         problem = pose(random_model(1), divergence=divergence, penalty=size, radius=None, temperature=0.2, reference=None)
-        v, path = np.zeros(problem.shape[1]), []
+        v, path = np.linspace(0.0, 30.0, problem.shape[1]), []
         for _ in range(160):
             w = np.array([problem.worst(0, i, v)[0] for i in range(problem.shape[3])])
             v = formulas.soft_value(problem.features[0] @ (problem.reward_weights[0] + gamma * w), problem.reference[0], 0.2)

@@ -1,0 +1,211 @@
+"""The verb `lemmata certify robust`: robust values of a model, or a certified robust policy from a file of trajectories."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from certify.robust import OfflineResult
+    from mdps.robust import RobustSolution
+
+__all__ = ["register"]
+
+_PLOTS = (".png", ".svg", ".pdf")
+
+
+def register(root: typer.Typer, certify: typer.Typer) -> None:
+    """Add the verb to the group `certify`."""
+    certify.command("robust")(robust)
+
+
+def robust(
+    mdp: Annotated[str | None, typer.Option("--mdp", help="Gymnasium Toy Text id (FrozenLake-v1) or a model file.")] = None,
+    dataset: Annotated[Path | None, typer.Option(help="Trajectories (.npz) of a linear model, with features and reward weights.")] = None,
+    divergence: Annotated[str, typer.Option(help="tv, l1, linf, l2, kl, chi2, burg, contamination, cvar; with --dataset tv, kl or chi2.")] = "kl",
+    radius: Annotated[float | None, typer.Option(help="Size of the sets.")] = None,
+    penalty: Annotated[float | None, typer.Option(help="Price of a unit of divergence, in the place of a radius.")] = None,
+    discount: Annotated[float | None, typer.Option(help="Discount of the model, below 1.")] = None,
+    horizon: Annotated[int | None, typer.Option(help="Number of steps, in the place of a discount.")] = None,
+    rectangular: Annotated[str, typer.Option(help="sa: nature answers every action; s: it has one budget in every state.")] = "sa",
+    tolerance: Annotated[float, typer.Option(help="Largest error of the values, relative to max(1, |V|).")] = 1e-8,
+    method: Annotated[str, typer.Option(help="With --dataset: r2pvi, pevi, drpvi, drvi-l or va-drpvi.")] = "r2pvi",
+    ridge: Annotated[float, typer.Option(help="With --dataset: ridge of the regressions.")] = 1.0,
+    beta: Annotated[str, typer.Option(help="With --dataset: split-certificate, printed, or a number.")] = "split-certificate",
+    delta: Annotated[float, typer.Option(help="With --dataset: failure probability of the certificate.")] = 0.1,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Write the result as JSON.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the values: .png, .svg or .pdf.")] = None,
+) -> None:
+    """Robust values of a model, or a certified robust policy from trajectories."""
+    if (mdp is None) == (dataset is None):
+        raise ValueError("exactly one of --mdp and --dataset must be given")
+    for name, path in (("out", out), ("plot", plot)):
+        if path is not None and not path.resolve().parent.is_dir():
+            raise ValueError(f"{name} must be a file in an existing folder, got {path}")
+    if plot is not None and plot.suffix.lower() not in _PLOTS:
+        raise ValueError(f"plot must end in {', '.join(_PLOTS)}, got {plot}")
+    if mdp is not None:
+        model, ended = _model(mdp, discount, horizon)
+        found = _solve(model, ended, divergence, radius, penalty, rectangular, tolerance)
+        facts, values = _model_facts(mdp, model, found, radius, penalty), (found.value, found.lower, found.upper)
+    else:
+        assert dataset is not None
+        if discount is not None or horizon is not None or rectangular != "sa":
+            raise ValueError("discount, horizon and rectangular are for --mdp; a dataset has its own horizon and factors")
+        learned = _learn(dataset, divergence, radius, penalty, method, ridge, beta, delta)
+        facts, values = learned.to_json(), (learned.lower, learned.lower, learned.upper)
+    _report(facts, values, json_, out, plot)
+
+
+def _model(name: str, discount: float | None, horizon: int | None) -> tuple[Any, Any]:
+    """Return the model, and which states are over: absorbing without reward under every action."""
+    import importlib
+
+    import numpy as np
+
+    import mdps
+
+    if (discount is None) == (horizon is None) and not Path(name).exists():
+        raise ValueError("exactly one of --discount and --horizon must be given with an environment")
+    if Path(name).exists():
+        model = importlib.import_module("mdps.formats").load_model(name)
+        if discount is not None:
+            if not isinstance(model, mdps.TabularMDP):
+                raise ValueError(f"discount does not fit the model of finite horizon in {name}")
+            model = model.with_discount(discount)
+        if horizon is not None:
+            if not isinstance(model, mdps.TabularMDP):
+                raise ValueError(f"horizon does not fit the model in {name}, which has its own")
+            rewards = model.expected_reward if model.transition_reward is None else model.transition_reward
+            model = mdps.FiniteHorizonMDP(model.transition, rewards, horizon=horizon, initial=model.initial, action_mask=model.action_mask)
+    else:
+        model = mdps.from_gymnasium(name, discount=discount, horizon=horizon)
+    first = model.stage(0) if isinstance(model, mdps.FiniteHorizonMDP) else model
+    stay = np.array([[first.kernel(s, a)[s] for a in range(first.n_actions)] for s in range(first.n_states)])
+    return model, (stay == 1.0).all(axis=1) & (first.expected_reward == 0.0).all(axis=1)
+
+
+def _solve(model: Any, ended: Any, divergence: str, radius: float | None, penalty: float | None, rectangular: str, tolerance: float) -> RobustSolution:
+    """Solve with sets around the states that are not over: what has ended cannot be changed."""
+    import numpy as np
+
+    from mdps.robust import solve
+
+    shape = (model.n_states, model.n_actions) if rectangular == "sa" else (model.n_states,)
+    live = np.broadcast_to(~ended[:, None] if rectangular == "sa" else ~ended, shape)
+    sizes: dict[str, Any] = {
+        "radius": None if radius is None else np.where(live, radius, 0.0),
+        "penalty": None if penalty is None else np.where(live, penalty, np.inf if penalty > 0 else penalty),
+    }
+    return solve(model, divergence=divergence, rectangular=rectangular, tolerance=tolerance, **sizes)
+
+
+def _model_facts(name: str, model: Any, found: RobustSolution, radius: float | None, penalty: float | None) -> dict[str, Any]:
+    import numpy as np
+
+    first = found.value if found.value.ndim == 1 else found.value[0]
+    start = model.initial
+    facts: dict[str, Any] = {
+        "model": name, "divergence": found.divergence, "radius": radius if radius is None or np.isfinite(radius) else "inf", "penalty": penalty if penalty is None or np.isfinite(penalty) else "inf",
+        "rectangular": found.rectangular,
+        "discount": getattr(model, "discount", None), "horizon": getattr(model, "horizon", None),
+        "value": found.value.tolist(), "lower": found.lower.tolist(), "upper": found.upper.tolist(), "policy": found.policy.tolist(),
+        "error": found.error, "iterations": found.iterations, "status": found.status.value,
+        "initial_value": None if start is None else float(np.asarray(start) @ first),
+    }  # fmt: skip
+    return facts
+
+
+def _learn(
+    path: Path, divergence: str, radius: float | None, penalty: float | None, method: str, ridge: float, beta: str, delta: float
+) -> OfflineResult:
+    from certify.robust import load_problem, r2pvi
+
+    data, features, weights = load_problem(path)
+    if features is None or weights is None:
+        raise ValueError(f"dataset {path} must also hold features (S, A, d) and reward_weights (H, d) for the command line")
+    try:
+        coefficient: float | str = float(beta)
+    except ValueError:
+        coefficient = beta
+    return r2pvi(
+        data, features, weights, divergence=divergence, radius=radius, penalty=penalty, method=method, ridge=ridge, beta=coefficient, delta=delta
+    )
+
+
+def _report(facts: dict[str, Any], values: tuple[Any, Any, Any], as_json: bool, out: Path | None, plot: Path | None) -> None:
+    import json
+
+    text = json.dumps(facts, allow_nan=False)
+    if out is not None:
+        _write(out, text.encode())
+    if plot is not None:
+        _draw(values, facts, plot)
+    if as_json:
+        typer.echo(text)
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    value, lower, upper = (v if v.ndim == 1 else v[0] for v in values)
+    policy = facts["policy"]
+    if "settings" in facts or values[0].ndim > 1:
+        policy = policy[0]
+    table = Table(box=None, pad_edge=False)
+    for heading in ("state", "value" if "settings" not in facts else "certified value", "lower", "upper", "first action"):
+        table.add_column(heading, justify="right")
+    for s in range(min(len(value), 40)):
+        shown = " ".join(f"{p:.3f}" for p in policy[s]) if isinstance(policy[s], list) else str(policy[s])
+        table.add_row(str(s), f"{value[s]:.6g}", f"{lower[s]:.8g}", f"{upper[s]:.8g}", shown)
+    console.print(table)
+    if len(value) > 40:
+        console.print(f"... {len(value) - 40} more states; --json has all")
+    if facts.get("initial_value") is not None:
+        console.print(f"value of the initial distribution: {facts['initial_value']:.8g}", highlight=False)
+    if "settings" in facts:
+        for warning in facts["warnings"]:
+            console.print(f"warning: {warning['message']}", highlight=False)
+        console.print(f"certified with failure probability {facts['alpha']:g}; rests on:" if facts["certified"] else "not certified; rests on:")
+        for assumption in facts["assumptions"]:
+            console.print(f"  - {assumption}", highlight=False)
+    else:
+        console.print(f"error at most {facts['error']:.3g} after {facts['iterations']} sweeps ({facts['status']})", highlight=False)
+
+
+def _draw(values: tuple[Any, Any, Any], facts: dict[str, Any], path: Path) -> None:
+    import io
+
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    value, lower, upper = (v if v.ndim == 1 else v[0] for v in values)
+    figure = Figure(figsize=(7.0, 3.6), dpi=150, layout="constrained")
+    axes = figure.subplots()
+    states = np.arange(len(value))
+    axes.vlines(states, lower, upper, color="#0072b2", linewidth=4, alpha=0.4, label="bounds")
+    axes.plot(states, value, "o", markersize=4, color="#d55e00", label="value" if "settings" not in facts else "certified lower bound")
+    axes.set(xlabel="state", ylabel="robust value")
+    axes.legend()
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=path.suffix.lower()[1:])
+    _write(path, buffer.getvalue())
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file, whole or not at all."""
+    import os
+    import tempfile
+
+    handle, name = tempfile.mkstemp(dir=path.resolve().parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from certify.returns.cvar import CVaRSolution as CVaRSolution
     from certify.returns.cvar import maximise_cvar as maximise_cvar
+    from certify.returns.environments import environment_model as environment_model
     from certify.returns.evaluation import ReturnLaw as ReturnLaw
     from certify.returns.evaluation import return_distribution as return_distribution
     from certify.returns.laws import Law as Law
@@ -37,6 +38,7 @@ _HOMES = {
     "ReturnLaw": "certify.returns.evaluation",
     "StockPolicy": "certify.returns.policies",
     "StockSolution": "certify.returns.optimisation",
+    "environment_model": "certify.returns.environments",
     "constrained": "certify.returns.objectives",
     "cramer": "certify.returns.laws",
     "expected_utility": "certify.returns.objectives",

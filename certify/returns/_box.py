@@ -19,7 +19,10 @@ from certify.returns._model import Arrays, Problem, extremes, risk_neutral
 from certify.returns.policies import GridLayer
 from theory import distributional_dp as bounds
 
-__all__ = ["Box", "Stationary", "Table", "arithmetic", "lattice_unit", "layer_of", "make_box", "nodes_over", "policy_iteration", "rounding", "solve_stationary", "sweep"]
+__all__ = [
+    "Box", "Stationary", "Table", "arithmetic", "finite_tables", "lattice_unit", "layer_of", "make_box", "nodes_over", "policy_iteration", "rounding",
+    "solve_stationary", "sweep", "utility_table",
+]  # fmt: skip
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -53,7 +56,7 @@ class Table:
     @property
     def nodes(self) -> FloatArray:
         """The stocks."""
-        return self.origin + self.step * np.arange(self.value.shape[1])
+        return np.asarray(self.origin + self.step * np.arange(self.value.shape[1]), dtype=np.float64)
 
 
 def lattice_unit(problem: Problem) -> float | None:
@@ -101,8 +104,23 @@ def sweep(model: Arrays, gamma: float, box: Box, time: int, following: Table, or
     value = np.empty((model.n_states, count))
     action = np.empty((model.n_states, count), dtype=np.int16)
     value_sweep(
-        value, action, model.succ, model.prob, model.rew, model.count, gamma, following.value, origin, step, following.origin, following.step,
-        float(box.slopes[0]), float(box.slopes[1]), box.below[min(time, len(box.below) - 1)], box.above[min(time, len(box.above) - 1)], MODES[mode],
+        value,
+        action,
+        model.succ,
+        model.prob,
+        model.rew,
+        model.count,
+        gamma,
+        following.value,
+        origin,
+        step,
+        following.origin,
+        following.step,
+        float(box.slopes[0]),
+        float(box.slopes[1]),
+        box.below[min(time, len(box.below) - 1)],
+        box.above[min(time, len(box.above) - 1)],
+        MODES[mode],
     )
     return Table(origin, step, value, action)
 
@@ -159,6 +177,19 @@ def solve_stationary(problem: Problem, box: Box, step: float, *, offset: float =
             return Stationary(table, lower - slack, upper + slack, n)
 
 
+def finite_tables(problem: Problem, slopes: tuple[float, float], step: float, mode: str) -> tuple[list[Table], Box]:
+    """Return the tables of every step of a finite horizon on the nodes `step * Z` over the box, first step first."""
+    box = make_box(problem, slopes)
+    origin, count = nodes_over(box, step)
+    current = utility_table(box, origin, step, count, problem.n_states)
+    assert problem.horizon is not None
+    made: list[Table] = []
+    for t in range(problem.horizon - 1, -1, -1):
+        current = sweep(problem.stage(t), problem.gamma, box, t + 1, current, origin, step, count, mode)
+        made.append(current)
+    return made[::-1], box
+
+
 def policy_iteration(problem: Problem, box: Box, step: float, *, offset: float = 0.0, limit: int = 200_000) -> Stationary:
     """Improve a policy on the nodes until no action changes, evaluating each by a sparse linear solve; old actions are kept on ties.
 
@@ -184,13 +215,15 @@ def policy_iteration(problem: Problem, box: Box, step: float, *, offset: float =
     target = model.succ[None] * count + np.clip(index, 0, count - 1)
     policy = np.repeat(model.allowed.argmax(axis=1)[None], count, axis=0)
     rows, columns = np.meshgrid(np.arange(S), np.arange(count))  # both (N, S)
-    for n in range(1, 10_000):
+    n = 0
+    while True:
+        n += 1
         value = _evaluate(policy, rows, columns, weight, inside, target, constant, gamma, count)
         q = constant + gamma * (weight * np.where(inside, value[target], 0.0)).sum(axis=3)
         q[:, ~model.allowed] = -np.inf
         kept = np.take_along_axis(q, policy[:, :, None], axis=2)[:, :, 0]
         better = q.max(axis=2) > kept + 1e-12 * np.maximum(1.0, np.abs(kept))
-        if not better.any():
+        if not better.any() or n >= 10_000:
             break
         policy = np.where(better, q.argmax(axis=2), policy)
     table = Table(origin, step, value.reshape(S, count), policy.T.astype(np.int16))
@@ -201,8 +234,15 @@ def policy_iteration(problem: Problem, box: Box, step: float, *, offset: float =
 
 
 def _evaluate(
-    policy: IntArray, rows: IntArray, columns: IntArray, weight: FloatArray, inside: NDArray[np.bool_], target: IntArray, constant: FloatArray,
-    gamma: float, count: int,
+    policy: IntArray,
+    rows: IntArray,
+    columns: IntArray,
+    weight: FloatArray,
+    inside: NDArray[np.bool_],
+    target: IntArray,
+    constant: FloatArray,
+    gamma: float,
+    count: int,
 ) -> FloatArray:
     """Solve V = constant + gamma P V on (state, node), flattened as state * count + node."""
     from scipy import sparse

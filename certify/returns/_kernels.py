@@ -47,9 +47,23 @@ def project_rows(x: FloatArray, p: FloatArray, grid: FloatArray) -> FloatArray:
 
 @compiled
 def value_sweep(
-    out: FloatArray, action: Any, succ: Any, prob: FloatArray, rew: FloatArray, count: Any, gamma: float,
-    following: FloatArray, origin: float, step: float, next_origin: float, next_step: float,
-    low_slope: float, high_slope: float, low_mean: FloatArray, high_mean: FloatArray, mode: int,
+    out: FloatArray,
+    action: Any,
+    succ: Any,
+    prob: FloatArray,
+    rew: FloatArray,
+    count: Any,
+    gamma: float,
+    following: FloatArray,
+    origin: float,
+    step: float,
+    next_origin: float,
+    next_step: float,
+    low_slope: float,
+    high_slope: float,
+    low_mean: FloatArray,
+    high_mean: FloatArray,
+    mode: int,
 ) -> None:
     r"""Write V(s, c) = gamma max_a sum P V'(s', (c + r)/gamma) for every node c, and the greedy action.
 
@@ -96,8 +110,20 @@ def value_sweep(
 
 @compiled
 def law_sweep(
-    out: FloatArray, noise: FloatArray, drift: FloatArray, clipped: FloatArray, weight: FloatArray, succ: Any, prob: FloatArray, rew: FloatArray, count: Any,
-    gamma: float, law: FloatArray, old_noise: FloatArray, old_drift: FloatArray, grid: FloatArray,
+    out: FloatArray,
+    noise: FloatArray,
+    drift: FloatArray,
+    clipped: FloatArray,
+    weight: FloatArray,
+    succ: Any,
+    prob: FloatArray,
+    rew: FloatArray,
+    count: Any,
+    gamma: float,
+    law: FloatArray,
+    old_noise: FloatArray,
+    old_drift: FloatArray,
+    grid: FloatArray,
 ) -> None:
     r"""Apply the projected Bellman operator of a policy to the laws (S, K) on a grid, and account for what projection adds.
 
@@ -147,30 +173,25 @@ def law_sweep(
         noise[s], drift[s], clipped[s] = squares, absolute, lost
 
 
-@compiled
 def quantile_sweep(out: FloatArray, weight: FloatArray, succ: Any, prob: FloatArray, rew: FloatArray, count: Any, gamma: float, law: FloatArray) -> None:
     """Apply the quantile-projected Bellman operator of a policy to m equally weighted atoms a state, (S, m)."""
     S, m = law.shape
-    for s in range(S):
-        size = 0
-        for a in range(count.shape[1]):
-            if weight[s, a] > 0.0:
-                size += count[s, a]
-        x, p = np.empty(size * m), np.empty(size * m)
-        n = 0
-        for a in range(count.shape[1]):
-            if weight[s, a] == 0.0:
-                continue
-            for b in range(count[s, a]):
-                for k in range(m):
-                    x[n] = rew[s, a, b] + gamma * law[succ[s, a, b], k]
-                    p[n] = weight[s, a] * prob[s, a, b] / m
-                    n += 1
-        order = np.argsort(x)
-        mass, j = p[order[0]], 0
+    real = np.arange(succ.shape[2])[None, None, :] < count[:, :, None]
+    x = (rew[..., None] + gamma * law[succ]).reshape(S, -1)
+    p = np.repeat((weight[:, :, None] * prob * real / m).reshape(S, -1), m, axis=1)
+    order = np.argsort(x, axis=1)  # NumPy's sort is as fast as a compiled one and saves seconds of compilation
+    pick_quantiles(out, np.take_along_axis(x, order, axis=1), np.take_along_axis(p, order, axis=1))
+
+
+@compiled
+def pick_quantiles(out: FloatArray, x: FloatArray, p: FloatArray) -> None:
+    """Write the mid-quantiles of rows of sorted atoms (S, N) with masses, levels reached within 1e-13 counting as reached."""
+    m = out.shape[1]
+    for s in range(x.shape[0]):
+        mass, j = p[s, 0], 0
         for k in range(m):
             level = (2.0 * k + 1.0) / (2.0 * m) - 1e-13
-            while mass < level and j < n - 1:
+            while (mass < level or p[s, j] == 0.0) and j < x.shape[1] - 1:
                 j += 1
-                mass += p[order[j]]
-            out[s, k] = x[order[j]]
+                mass += p[s, j]
+            out[s, k] = x[s, j]

@@ -44,9 +44,7 @@ class Layers:
         return len(self.following)
 
 
-def build_layers(
-    problem: Problem, steps: int, *, rewards: FloatArray | None = None, limit: int = 400_000, stop_at_limit: bool = False
-) -> Layers:
+def build_layers(problem: Problem, steps: int, *, rewards: FloatArray | None = None, limit: int = 400_000, stop_at_limit: bool = False) -> Layers:
     """Enumerate what is reachable from the initial distribution in `steps` decisions.
 
     Raises
@@ -81,7 +79,9 @@ def build_layers(
         if total > limit:
             if stop_at_limit and t > 0:
                 break
-            raise TooMany(f"limit must be at least the number of reachable pairs of state and stock, which passes {total} at step {t + 1} of {steps}, got {limit}")
+            raise TooMany(
+                f"limit must be at least the number of reachable pairs of state and stock, which passes {total} at step {t + 1} of {steps}, got {limit}"
+            )
         merged += float(np.abs(new_sums - new_sums[first][rank]).max(initial=0.0))
         states, sums, factor = new_states[first], new_sums[first], factor * problem.gamma
         all_states.append(states)

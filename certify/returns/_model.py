@@ -107,12 +107,12 @@ def _initial(mdp: Any, initial: Any) -> FloatArray:
     S = mdp.n_states
     if initial is None:
         given = mdp.initial
-        return np.eye(S)[0] if given is None else np.asarray(given, dtype=np.float64)
+        return np.asarray(np.eye(S)[0]) if given is None else np.asarray(given, dtype=np.float64)
     if np.ndim(initial) == 0:
         state = require_integer_at_least("initial", initial, 0)
         if state >= S:
             raise ValueError(f"initial must be a state in 0..{S - 1}, got {initial}")
-        return np.eye(S)[state]
+        return np.asarray(np.eye(S)[state])
     weights = np.asarray(initial, dtype=np.float64)
     if weights.shape != (S,) or not (weights >= 0).all() or abs(weights.sum() - 1.0) > 1e-9:
         raise ValueError(f"initial must be a state or a distribution of shape ({S},), got {initial!r}")

@@ -127,7 +127,7 @@ def search_lattice(problem: Problem, box: Box, fixed: Table, tau: float, toleran
             values = box.slopes[1] * (stock + box.above[0])
         else:
             values = table.value[:, i]
-        return -stock + float(problem.initial @ values) / tau
+        return float(-stock + float(problem.initial @ values) / tau)
 
     first, count = round(fixed.origin / unit), fixed.value.shape[1]
     value = {first + i: g(first + i, 0) for i in range(count)}

@@ -60,8 +60,18 @@ def maximise_upper(problem: Problem, tau: float, tolerance: float, limit: int) -
     slack = (max(errors[i] for i in used) + oracle.slack) / tau
     kept = tuple(policies[i] for i in used)
     return CVaRSolution(
-        min(max(attained, attained - slack), upper + slack), attained - slack, max(upper, attained) + slack, tau, "upper", -float(best_q),
-        kept[int(shares.argmax())], kept, tuple(float(w) for w in shares), "column generation", len(laws), problem,
+        min(max(attained, attained - slack), upper + slack),
+        attained - slack,
+        max(upper, attained) + slack,
+        tau,
+        "upper",
+        -float(best_q),
+        kept[int(shares.argmax())],
+        kept,
+        tuple(float(w) for w in shares),
+        "column generation",
+        len(laws),
+        problem,
     )
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from certify._validate import require_choice, require_integer_at_least, require_real, require_tau
-from certify.returns._box import Box, Table, lattice_unit, layer_of, make_box, nodes_over, rounding, solve_stationary, sweep, utility_table
+from certify.returns._box import finite_tables, lattice_unit, layer_of, make_box, rounding, solve_stationary
 from certify.returns._layers import Layers, TooMany, backward, build_layers, policy_of
 from certify.returns._model import Problem, extremes, read_problem
 from certify.returns._search import search_atoms, search_lattice
@@ -169,19 +169,6 @@ def _finite_lattice(problem: Problem, tau: float, unit: float) -> CVaRSolution:
 
 def _centred(solution: CVaRSolution, value: float) -> CVaRSolution:
     return replace(solution, value=min(max(value, solution.lower), solution.upper))
-
-
-def finite_tables(problem: Problem, slopes: tuple[float, float], step: float, mode: str) -> tuple[list[Table], Box]:
-    """Return the tables of every step of a finite horizon on the nodes `step * Z` over the box, first step first."""
-    box = make_box(problem, slopes)
-    origin, count = nodes_over(box, step)
-    current = utility_table(box, origin, step, count, problem.n_states)
-    assert problem.horizon is not None
-    made: list[Table] = []
-    for t in range(problem.horizon - 1, -1, -1):
-        current = sweep(problem.stage(t), problem.gamma, box, t + 1, current, origin, step, count, mode)
-        made.append(current)
-    return made[::-1], box
 
 
 def _finite_exact(problem: Problem, tau: float, layers: Layers, tolerance: float) -> CVaRSolution:

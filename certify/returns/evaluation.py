@@ -271,7 +271,9 @@ def _categorical(problem: Problem, weights: FloatArray, grid: FloatArray, n: int
         t = n - 1 - sweep if problem.horizon is not None else 0
         m, w = problem.stage(t), weights[t if weights.shape[0] > 1 else 0]
         following = [np.empty(S) for _ in range(3)]
-        law_sweep(out, *following, np.ascontiguousarray(w), m.succ, m.prob, m.rew, m.count, problem.gamma, law, noise, drift, grid)
+        law_sweep(
+            out, following[0], following[1], following[2], np.ascontiguousarray(w), m.succ, m.prob, m.rew, m.count, problem.gamma, law, noise, drift, grid
+        )
         noise, drift, clipped = following
         law, out = out, law
         lost = max(lost, float(clipped.max()))
@@ -306,7 +308,7 @@ def _quantile(problem: Problem, weights: FloatArray, m: int, n: int) -> ReturnLa
     from certify.returns._kernels import quantile_sweep
 
     low, high = extremes(_under(problem, weights))
-    S, finite = problem.n_states, problem.horizon is not None
+    finite = problem.horizon is not None
     law = np.repeat((0.5 * (low[-1] + high[-1]))[:, None], m, axis=1)
     out = np.empty_like(law)
     errors = 0.5 * (high[-1] - low[-1])
@@ -367,7 +369,14 @@ def _mixed(model: Arrays, weight: FloatArray, s: int, gamma: float, rows: list[t
 
 
 def _result(
-    problem: Problem, laws: tuple[Law, ...], representation: str, errors: FloatArray, inflation: float | None, preserving: bool, n: int, lost: float,
+    problem: Problem,
+    laws: tuple[Law, ...],
+    representation: str,
+    errors: FloatArray,
+    inflation: float | None,
+    preserving: bool,
+    n: int,
+    lost: float,
     said: tuple[str, ...],
 ) -> ReturnLaw:
     starts = np.flatnonzero(problem.initial > 0)

@@ -215,7 +215,7 @@ def cramer(left: Law, right: Law, *, p: float = 2) -> float:
     gaps = np.abs(_step(left, points) - _step(right, points))
     if p == math.inf:
         return float(gaps.max())
-    return float(np.dot(gaps[:-1] ** p, np.diff(points))) ** (1.0 / p)
+    return float(np.dot(gaps[:-1] ** p, np.diff(points)) ** (1.0 / p))
 
 
 def _step(law: Law, points: NDArray[Any]) -> NDArray[Any]:

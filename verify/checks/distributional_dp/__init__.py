@@ -1,8 +1,8 @@
-"""Checks of return distributions: the base theory (`base`), the paper (`paper`) and the negative results (`negative`)."""
+"""Checks of return distributions: base theory (`base`), optimality (`paper`), iterations (`iteration`), negative results (`negative`)."""
 
 from __future__ import annotations
 
 from verify.check import Check
-from verify.checks.distributional_dp import base, negative, paper
+from verify.checks.distributional_dp import base, iteration, negative, paper
 
-CHECKS: tuple[Check, ...] = (*base.CHECKS, *paper.CHECKS, *negative.CHECKS)
+CHECKS: tuple[Check, ...] = (*base.CHECKS, *paper.CHECKS, *iteration.CHECKS, *negative.CHECKS)

@@ -19,9 +19,17 @@ _GUARANTEES = {g.key.split("/")[1]: g for g in paper.GUARANTEES}
 
 
 def check(
-    number: str, claim: Claim, instances: Callable[[str, int], Iterable[Instance]], sides: Sides, controls: Sequence[Control],
-    figure: Callable[[Figure], None], *, quick: float = 1.0, full: float | None = None,
-    strategy: Callable[[], SearchStrategy[Instance]] | None = None, box: Mapping[str, tuple[float, float]] | None = None,
+    number: str,
+    claim: Claim,
+    instances: Callable[[str, int], Iterable[Instance]],
+    sides: Sides,
+    controls: Sequence[Control],
+    figure: Callable[[Figure], None],
+    *,
+    quick: float = 1.0,
+    full: float | None = None,
+    strategy: Callable[[], SearchStrategy[Instance]] | None = None,
+    box: Mapping[str, tuple[float, float]] | None = None,
 ) -> Check:
     """Return the check of one guarantee of this paper; refuted ones are expected to be violated."""
     guarantee = _GUARANTEES[number]

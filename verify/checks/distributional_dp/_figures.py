@@ -219,12 +219,16 @@ def stock_trajectory(figure: Figure) -> None:
     figure.tight_layout()
 
 
+def _excess(law: Law, level: float) -> float:
+    return float(law.expect(lambda x: max(x - level, 0.0)))
+
+
 def upper_tail(figure: Figure) -> None:
     """The dual of the upper-tail CVaR and what mixtures of the two arms attain."""
     left, right = figure.subplots(1, 2)
     laws, tau = (Law.point(1.0), Law([0.0, 3.0], [0.75, 0.25])), 0.5
     q = np.linspace(-0.5, 2.0, 201)
-    each = [q + np.array([float(law.expect(lambda x, v=v: max(x - v, 0.0))) for v in q]) / tau for law in laws]
+    each = [q + np.array([_excess(law, float(v)) for v in q]) / tau for law in laws]
     left.plot(q, each[0], color=GREY, label="arm 1")
     left.plot(q, each[1], color=ORANGE, label="arm {0, 3}")
     left.plot(q, np.maximum(*each), color=BLUE, lw=2, label="largest: the dual")

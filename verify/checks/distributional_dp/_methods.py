@@ -16,6 +16,9 @@ from verify.checks.distributional_dp._oracle import Lattice
 
 FloatArray = NDArray[np.float64]
 Pairs = dict[float, float]
+
+STEPS = 60
+"""Iterations to rounding: gamma is at most 1/2 on the lattice."""
 Functional = Callable[[float, Pairs, int], float]
 Update = Callable[[float, float, float], float]
 
@@ -108,7 +111,7 @@ class Convex:
     def at(self, z: FloatArray) -> FloatArray:
         """Return values."""
         knots = np.concatenate([[0.0], np.cumsum(self.lengths)])
-        return np.interp(z, knots, np.concatenate([[0.0], np.cumsum(self.lengths * self.slopes)]))
+        return np.asarray(np.interp(z, knots, np.concatenate([[0.0], np.cumsum(self.lengths * self.slopes)])))
 
 
 def risk_levels(model: Lattice, horizon: int) -> list[Convex]:
@@ -219,7 +222,7 @@ def evaluate(ref: Reference, action: NDArray[np.int64], below: NDArray[np.int64]
         P, r = m.transition[np.arange(S), chosen], (m.transition * m.reward).sum(axis=2)[np.arange(S), chosen]
         means.append(np.linalg.solve(np.eye(S) - m.gamma * P, r))
     value = ref.utility()
-    for _ in range(200):
+    for _ in range(STEPS):
         q = ref.action_values(value, means[0], means[1])
         following = np.take_along_axis(q, action[:, :, None], axis=2)[:, :, 0]
         if np.abs(following - value).max() == 0.0:
@@ -232,9 +235,9 @@ def optimum(ref: Reference, *, clamp: bool = False) -> FloatArray:
     """Return F* on the lattice, by value iteration to rounding."""
     value = ref.utility()
     below = above = np.zeros(ref.model.transition.shape[0])
-    for _ in range(200):
+    for _ in range(STEPS):
         below, above = ref.mean_step(below, 0)[0], ref.mean_step(above, 1)[0]
-    for _ in range(200):
+    for _ in range(STEPS):
         value = ref.action_values(value, below, above, clamp=clamp).max(axis=2)
     return value
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 import mdps
 from certify.returns import Law, ReturnLaw, cramer, mixture, project_categorical, project_quantile, return_distribution, wasserstein
 from theory import distributional_dp as bounds
+from verify.check import Check, Control
 from verify.checks.distributional_dp import _figures as figures
 from verify.checks.distributional_dp._common import check, count, seeds, seeds_strategy
-from verify.check import Check, Control
 from verify.types import Claim, Estimate, Instance, Slack, Verdict
 
 FloatArray = NDArray[np.float64]
@@ -244,7 +244,7 @@ def _cycle(instance: Instance) -> tuple[mdps.TabularMDP, FloatArray, FloatArray]
     r = (1.0 - gamma) * rng.random(n)
     P = np.roll(np.eye(n), 1, axis=1)
     model = mdps.TabularMDP(P[:, None, :], r[:, None], discount=gamma)
-    return model, np.linalg.solve(np.eye(n) - gamma * P, r), np.linspace(0.0, 1.0, int(p["K"]))
+    return model, np.asarray(np.linalg.solve(np.eye(n) - gamma * P, r), dtype=np.float64), np.linspace(0.0, 1.0, int(p["K"]))
 
 
 def _cycles(*gammas: float) -> Callable[[str, int], Iterable[Instance]]:
@@ -355,33 +355,117 @@ _LE, _GE_EXISTS = Claim("<=", ROUND), Claim(">=", ROUND, quantifier="exists")
 _HOLDS = Verdict.HOLDS
 
 CHECKS: tuple[Check, ...] = (
-    check("B1", _LE, _chains, _contraction("wasserstein", _W_ORDERS, _wasserstein_factor),
-          [Control("gamma squared", _contraction("wasserstein", _W_ORDERS, lambda g, p: g * g))], figures.contractions, quick=2.0,
-          strategy=seeds_strategy({"kind": "random"}, gamma=(0.05, 0.99))),
-    check("B1-cdf", _LE, _chains, _contraction("cdf", _L_ORDERS, _cdf_factor), [Control("gamma for every order", _contraction("cdf", _L_ORDERS, lambda g, p: g))],
-          figures.contractions, strategy=seeds_strategy({"kind": "random"}, gamma=(0.05, 0.99))),
-    check("B1-cramer-gamma", _LE, _points, _contraction("cdf", (2.0,), lambda g, p: g), [Control("square root of gamma", _contraction("cdf", (2.0,), _cdf_factor), _HOLDS)],
-          figures.contractions, box={"gamma": (0.05, 0.99)}, strategy=seeds_strategy({"kind": "points"}, gamma=(0.05, 0.99))),
+    check(
+        "B1",
+        _LE,
+        _chains,
+        _contraction("wasserstein", _W_ORDERS, _wasserstein_factor),
+        [Control("gamma squared", _contraction("wasserstein", _W_ORDERS, lambda g, p: g * g))],
+        figures.contractions,
+        quick=2.0,
+        strategy=seeds_strategy({"kind": "random"}, gamma=(0.05, 0.99)),
+    ),
+    check(
+        "B1-cdf",
+        _LE,
+        _chains,
+        _contraction("cdf", _L_ORDERS, _cdf_factor),
+        [Control("gamma for every order", _contraction("cdf", _L_ORDERS, lambda g, p: g))],
+        figures.contractions,
+        strategy=seeds_strategy({"kind": "random"}, gamma=(0.05, 0.99)),
+    ),
+    check(
+        "B1-cramer-gamma",
+        _LE,
+        _points,
+        _contraction("cdf", (2.0,), lambda g, p: g),
+        [Control("square root of gamma", _contraction("cdf", (2.0,), _cdf_factor), _HOLDS)],
+        figures.contractions,
+        box={"gamma": (0.05, 0.99)},
+        strategy=seeds_strategy({"kind": "points"}, gamma=(0.05, 0.99)),
+    ),
     check("B1-greedy", _GE_EXISTS, _epsilons, _greedy_sides(False), [Control("a fixed policy", _greedy_sides(True))], figures.contractions),
-    check("B2-cramer", _LE, _unit_laws("uniform"), _cramer_projection(1.0), [Control("half the constant", _cramer_projection(0.5))], figures.projections, quick=2.0),
-    check("B2-wasserstein", _LE, _unit_laws("uniform", "uneven"), _wasserstein_projection(1.0), [Control("half the constant", _wasserstein_projection(0.5))], figures.projections),
-    check("B2-mean", Claim("==", 1e-12), _unit_laws("uniform", "uneven"), _preserved(True),
-          [Control("kinks between nodes", _preserved(False)), Control("a grid too short, clipped", _preserved(True, short=True))], figures.projections),
+    check(
+        "B2-cramer",
+        _LE,
+        _unit_laws("uniform"),
+        _cramer_projection(1.0),
+        [Control("half the constant", _cramer_projection(0.5))],
+        figures.projections,
+        quick=2.0,
+    ),
+    check(
+        "B2-wasserstein",
+        _LE,
+        _unit_laws("uniform", "uneven"),
+        _wasserstein_projection(1.0),
+        [Control("half the constant", _wasserstein_projection(0.5))],
+        figures.projections,
+    ),
+    check(
+        "B2-mean",
+        Claim("==", 1e-12),
+        _unit_laws("uniform", "uneven"),
+        _preserved(True),
+        [Control("kinks between nodes", _preserved(False)), Control("a grid too short, clipped", _preserved(True, short=True))],
+        figures.projections,
+    ),
     check("B2-quantile", _LE, _quantile_laws, _quantile_projection(1.0), [Control("half the constant", _quantile_projection(0.5))], figures.projections),
-    check("B2-quantile-expansive", _GE_EXISTS, _epsilons, _expansion(lambda law: project_quantile(law, 1)),
-          [Control("categorical projection", _expansion(lambda law: project_categorical(law, np.array([0.0, 1.0]))))], figures.projections),
-    check("B3-cramer", _LE, _fixed_points((5, 9, 17, 33)), _fixed_point("cramer", 1.0), [Control("a quarter of the bound", _fixed_point("cramer", 0.25))],
-          figures.projection_errors, quick=4.0),
-    check("B3-wasserstein", _LE, _fixed_points((5, 9, 17, 33)), _fixed_point("wasserstein", 1.0), [Control("a quarter of the bound", _fixed_point("wasserstein", 0.25))],
-          figures.projection_errors),
-    check("B3-quantile", _LE, _fixed_points((2, 5, 11)), _fixed_point("quantile", 1.0), [Control("an eighth of the bound", _fixed_point("quantile", 0.125))],
-          figures.projection_errors, quick=3.0),
-    check("B4-wasserstein", _LE, _cycles(0.5, 0.9, 0.97), _spread(2, bounds.spread_wasserstein), [Control("dz/2 alone", _spread(2, lambda dz, g: dz / 2))],
-          figures.projection_errors, quick=2.0),
-    check("B4-no-accumulation", _LE, _cycles(0.9, 0.99), _spread(1, lambda dz, g: dz / 2), [Control("with 1/sqrt(1 - gamma^2)", _spread(1, bounds.spread_wasserstein), _HOLDS)],
-          figures.projection_errors),
+    check(
+        "B2-quantile-expansive",
+        _GE_EXISTS,
+        _epsilons,
+        _expansion(lambda law: project_quantile(law, 1)),
+        [Control("categorical projection", _expansion(lambda law: project_categorical(law, np.array([0.0, 1.0]))))],
+        figures.projections,
+    ),
+    check(
+        "B3-cramer",
+        _LE,
+        _fixed_points((5, 9, 17, 33)),
+        _fixed_point("cramer", 1.0),
+        [Control("a quarter of the bound", _fixed_point("cramer", 0.25))],
+        figures.projection_errors,
+        quick=4.0,
+    ),
+    check(
+        "B3-wasserstein",
+        _LE,
+        _fixed_points((5, 9, 17, 33)),
+        _fixed_point("wasserstein", 1.0),
+        [Control("a quarter of the bound", _fixed_point("wasserstein", 0.25))],
+        figures.projection_errors,
+    ),
+    check(
+        "B3-quantile",
+        _LE,
+        _fixed_points((2, 5, 11)),
+        _fixed_point("quantile", 1.0),
+        [Control("an eighth of the bound", _fixed_point("quantile", 0.125))],
+        figures.projection_errors,
+        quick=3.0,
+    ),
+    check(
+        "B4-wasserstein",
+        _LE,
+        _cycles(0.5, 0.9, 0.97),
+        _spread(2, bounds.spread_wasserstein),
+        [Control("dz/2 alone", _spread(2, lambda dz, g: dz / 2))],
+        figures.projection_errors,
+        quick=2.0,
+    ),
+    check(
+        "B4-no-accumulation",
+        _LE,
+        _cycles(0.9, 0.99),
+        _spread(1, lambda dz, g: dz / 2),
+        [Control("with 1/sqrt(1 - gamma^2)", _spread(1, bounds.spread_wasserstein), _HOLDS)],
+        figures.projection_errors,
+    ),
     check("B4-variance", _LE, _cycles(0.5, 0.9, 0.97), _variance(False), [Control("quantile fixed points", _variance(True))], figures.projection_errors),
-    check("B4-cvar", _LE, _cycles(0.5, 0.9, 0.97), _cvar_gap(True), [Control("projected CVaR above the true one", _cvar_gap(False))], figures.projection_errors),
+    check(
+        "B4-cvar", _LE, _cycles(0.5, 0.9, 0.97), _cvar_gap(True), [Control("projected CVaR above the true one", _cvar_gap(False))], figures.projection_errors
+    ),
     check("B4-sweeps", _LE, _few_sweeps, _sweeps(0), [Control("start at the highest atom", _sweeps(-1))], figures.projection_errors),
     check("B4-any-start", _LE, _still, _sweeps(-1), [Control("start at the lowest atom", _sweeps(0), _HOLDS)], figures.projection_errors),
 )

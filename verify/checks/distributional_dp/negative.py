@@ -14,7 +14,7 @@ from verify.checks.distributional_dp import _figures as figures
 from verify.checks.distributional_dp import _methods as methods
 from verify.checks.distributional_dp._common import check, count, seeds, seeds_strategy
 from verify.checks.distributional_dp._oracle import Lattice, achievable, random_lattice
-from verify.checks.distributional_dp.paper import Both, Sides, TAUS, decomposed, searched
+from verify.checks.distributional_dp.paper import TAUS, Both, Sides, decomposed, searched
 from verify.types import Claim, Estimate, Instance, Slack, Verdict
 
 
@@ -42,14 +42,27 @@ def waiting() -> Lattice:
 
 def balancing() -> Lattice:
     """Return N4: +-1 by chance, a step that hides which, then -1, 0 or 1."""
-    return tree(5, {(0, 0): [(1, 0.5, 1.0), (2, 0.5, -1.0)], (1, 0): [(3, 1.0, 0.0)], (2, 0): [(3, 1.0, 0.0)],
-                    (3, 0): [(4, 1.0, -1.0)], (3, 1): [(4, 1.0, 0.0)], (3, 2): [(4, 1.0, 1.0)]}, 1)
+    return tree(
+        5,
+        {
+            (0, 0): [(1, 0.5, 1.0), (2, 0.5, -1.0)],
+            (1, 0): [(3, 1.0, 0.0)],
+            (2, 0): [(3, 1.0, 0.0)],
+            (3, 0): [(4, 1.0, -1.0)],
+            (3, 1): [(4, 1.0, 0.0)],
+            (3, 2): [(4, 1.0, 1.0)],
+        },
+        1,
+    )
 
 
 def levels_tree() -> Lattice:
     """Return N7: to 1 (r = 1) or 2 (r = 2); at 1 choose {+2, -2} or -1; at 2 {-1, +2}."""
-    return tree(6, {(0, 0): [(1, 0.5, 1.0), (2, 0.5, 2.0)], (1, 0): [(3, 0.5, 2.0), (4, 0.5, -2.0)], (1, 1): [(3, 1.0, -1.0)],
-                    (2, 0): [(3, 0.5, -1.0), (4, 0.5, 2.0)]}, 1)
+    return tree(
+        6,
+        {(0, 0): [(1, 0.5, 1.0), (2, 0.5, 2.0)], (1, 0): [(3, 0.5, 2.0), (4, 0.5, -2.0)], (1, 1): [(3, 1.0, -1.0)], (2, 0): [(3, 0.5, -1.0), (4, 0.5, 2.0)]},
+        1,
+    )
 
 
 def _single(name: str) -> Callable[[str, int], Iterable[Instance]]:
@@ -116,7 +129,10 @@ def _balance(update: methods.Update) -> Sides:
 
 
 _FUNCTIONS: dict[str, Callable[[float], float]] = {
-    "mean": lambda x: x, "exponential": lambda x: -float(np.exp(-x)), "min": lambda x: min(x, 0.0), "distance": lambda x: -abs(x),
+    "mean": lambda x: x,
+    "exponential": lambda x: -float(np.exp(-x)),
+    "min": lambda x: min(x, 0.0),
+    "distance": lambda x: -abs(x),
 }
 
 
@@ -150,9 +166,10 @@ def _levels(method: Callable[[Lattice, int, float], float], factor: float = 1.0)
     def sides(instance: Instance, seed: int) -> Both:
         """Value of dynamic programming on (state, risk level), and the largest CVaR of all policies, at several levels."""
         if instance.params["kind"] == "tree":
-            model, taus = levels_tree(), (0.5,)
+            model = levels_tree()
         else:
-            model, taus = random_lattice(int(instance.params["seed"]), q=int(instance.params["q"])), TAUS
+            model = random_lattice(int(instance.params["seed"]), q=int(instance.params["q"]))
+        taus = (0.5,) if instance.params["kind"] == "tree" else TAUS
         every = achievable(model, 0, 3)
         return Estimate.numeric([method(model, 0, factor * tau) for tau in taus]), Estimate.numeric([every.best_cvar(tau) for tau in taus])
 
@@ -170,17 +187,66 @@ _DRAWN = seeds_strategy({})
 CHECKS: tuple[Check, ...] = (
     check("N1", _EQ, _single("tree"), _greedy_cvar, [Control("search over the stock", _searched_cvar, _HOLDS)], figures.negative_results),
     check("N2", _EQ, _single("waiting"), _waiting(False), [Control("with a clock", _waiting(True), _HOLDS)], figures.negative_results),
-    check("N3", _EQ, _single("jump"), _discontinuous(False), [Control("min(x, 0), which is Lipschitz", _discontinuous(True), _HOLDS)], figures.negative_results),
-    check("N4", _EQ, _single("balance"), _balance(methods.no_stock), [Control("with the stock", _balance(methods.right_stock), _HOLDS)], figures.negative_results),
-    check("N5", _EQ, _models, _dynamic(methods.no_stock, 1, "mean", "exponential"), [Control("min(x, 0)", _dynamic(methods.no_stock, 1, "min"))], figures.negative_results, quick=2.0,
-          strategy=_DRAWN),
-    check("N5-min", _EQ, _models, _dynamic(methods.no_stock, 1, "min"), [Control("with the stock", _dynamic(methods.right_stock, 1, "min"), _HOLDS)], figures.negative_results,
-          quick=2.0, strategy=_DRAWN),
-    check("N6-sum", _EQ, partial(_models, quick=15), _dynamic(methods.summed_stock, 2, "distance"), [Control("(c + r)/gamma", _dynamic(methods.right_stock, 2, "distance"), _HOLDS)],
-          figures.negative_results, strategy=_DRAWN),
-    check("N6-product", _EQ, partial(_models, quick=15), _dynamic(methods.discounted_stock, 2, "distance"),
-          [Control("(c + r)/gamma", _dynamic(methods.right_stock, 2, "distance"), _HOLDS)], figures.negative_results, strategy=_DRAWN),
-    check("N7", Claim(">=", Slack(1e-9, 1e-9)), _level_models, _levels(decomposed), [Control("at half the level", _levels(decomposed, 0.5))], figures.negative_results, quick=1.5),
-    check("N7-exact", _EQ, _tree_only, _levels(decomposed), [Control("search over the stock", _levels(searched), _HOLDS)], figures.negative_results,
-          strategy=seeds_strategy({"kind": "random", "q": 1})),
+    check(
+        "N3", _EQ, _single("jump"), _discontinuous(False), [Control("min(x, 0), which is Lipschitz", _discontinuous(True), _HOLDS)], figures.negative_results
+    ),
+    check(
+        "N4", _EQ, _single("balance"), _balance(methods.no_stock), [Control("with the stock", _balance(methods.right_stock), _HOLDS)], figures.negative_results
+    ),
+    check(
+        "N5",
+        _EQ,
+        _models,
+        _dynamic(methods.no_stock, 1, "mean", "exponential"),
+        [Control("min(x, 0)", _dynamic(methods.no_stock, 1, "min"))],
+        figures.negative_results,
+        quick=2.0,
+        strategy=_DRAWN,
+    ),
+    check(
+        "N5-min",
+        _EQ,
+        _models,
+        _dynamic(methods.no_stock, 1, "min"),
+        [Control("with the stock", _dynamic(methods.right_stock, 1, "min"), _HOLDS)],
+        figures.negative_results,
+        quick=2.0,
+        strategy=_DRAWN,
+    ),
+    check(
+        "N6-sum",
+        _EQ,
+        partial(_models, quick=15),
+        _dynamic(methods.summed_stock, 2, "distance"),
+        [Control("(c + r)/gamma", _dynamic(methods.right_stock, 2, "distance"), _HOLDS)],
+        figures.negative_results,
+        strategy=_DRAWN,
+    ),
+    check(
+        "N6-product",
+        _EQ,
+        partial(_models, quick=15),
+        _dynamic(methods.discounted_stock, 2, "distance"),
+        [Control("(c + r)/gamma", _dynamic(methods.right_stock, 2, "distance"), _HOLDS)],
+        figures.negative_results,
+        strategy=_DRAWN,
+    ),
+    check(
+        "N7",
+        Claim(">=", Slack(1e-9, 1e-9)),
+        _level_models,
+        _levels(decomposed),
+        [Control("at half the level", _levels(decomposed, 0.5))],
+        figures.negative_results,
+        quick=1.5,
+    ),
+    check(
+        "N7-exact",
+        _EQ,
+        _tree_only,
+        _levels(decomposed),
+        [Control("search over the stock", _levels(searched), _HOLDS)],
+        figures.negative_results,
+        strategy=seeds_strategy({"kind": "random", "q": 1}),
+    ),
 )

@@ -12,6 +12,7 @@ _HOMES: dict[str, str] = {
     **dict.fromkeys(("TabularMDP", "FiniteHorizonMDP", "LinearMDP"), "mdps.models"),
     **dict.fromkeys(
         (
+            "BrokenFile",
             "InfiniteDiameter",
             "InvalidDiscount",
             "InvalidPolicy",
@@ -32,7 +33,7 @@ _HOMES: dict[str, str] = {
     **dict.fromkeys(("Classification", "classify", "stationary_distribution"), "mdps.structure"),
     **dict.fromkeys(("diameter", "hitting_times"), "mdps.hitting"),
     "from_gymnasium": "mdps.gymnasium_bridge",
-    **dict.fromkeys(("read_prism", "to_prism", "from_mdptoolbox", "to_mdptoolbox"), "mdps.formats"),
+    **dict.fromkeys(("load_model", "save_model", "read_prism", "to_prism", "from_mdptoolbox", "to_mdptoolbox"), "mdps.formats"),
 }
 """Public name to the module that defines it."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 __all__ = [
+    "BrokenFile",
     "InfiniteDiameter",
     "InvalidDiscount",
     "InvalidPolicy",
@@ -24,6 +25,17 @@ __all__ = [
 
 class ModelError(ValueError):
     """Something about a model, or what was asked of it, is not allowed."""
+
+
+class BrokenFile(ModelError):
+    """A model file that cannot be read; the message names the file, and the line where there are lines."""
+
+    def __init__(self, path: object, reason: str, *, line: int | None = None) -> None:
+        self.path, self.line, self.reason = str(path), line, reason
+        super().__init__(f"{path}{'' if line is None else f', line {line}'}: {reason}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _broken_file, (self.path, self.reason, self.line)
 
 
 class NotStochastic(ModelError):
@@ -113,3 +125,7 @@ class NotConverged(ModelError, RuntimeError):
 
 def _place(state: int, action: int, stage: int | None) -> str:
     return f"state {state}, action {action}" + ("" if stage is None else f", stage {stage}")
+
+
+def _broken_file(path: str, reason: str, line: int | None) -> BrokenFile:
+    return BrokenFile(path, reason, line=line)

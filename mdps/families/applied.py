@@ -54,7 +54,7 @@ def simulated_linear_mdp(
     -------
     LinearMDP
         Starts in state 0.  For xi_norm 0.2 the target returns 1.624875 - q to all-plus actions and 1.324775 - 0.2 q to all-minus
-        first and all-plus after (crossing at q = 0.375); the optimal nominal return is 1.62425.
+        first and all-plus after (crossing at q = 0.375); the optimal nominal return is 1.624250125.
 
     Raises
     ------

@@ -60,7 +60,13 @@ def test_rewards_of_states_and_transitions(write, rewards, expected):
     assert load_model(source).expected_reward.tolist() == expected
 
 
-@pytest.mark.parametrize("text", ['0="init" 1="deadlock" 2="goal"\n0: 0\n1: 0 2\n2: 2\n', "#DECLARATION\ninit deadlock goal\n#END\n0 init\n1 init goal\n2 goal\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        '0="init" 1="deadlock" 2="goal"\n0: 0\n1: 0 2\n2: 2\n',
+        "#DECLARATION\ninit deadlock goal\n#END\n0 init\n1 init goal\n2 goal\n",
+    ],
+)
 def test_labels(write, text):
     labels = write("m.lab", text)
     assert {name: states.tolist() for name, states in read_labels(labels).items()} == {"init": [0, 1], "deadlock": [], "goal": [1, 2]}

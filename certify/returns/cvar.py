@@ -21,7 +21,7 @@ from certify.returns._model import Problem, extremes, read_problem
 from certify.returns._search import search_atoms, search_lattice
 from certify.returns.laws import Law
 from certify.returns.optimisation import default_nodes
-from certify.returns.policies import StockPolicy, return_law
+from certify.returns.policies import GridLayer, StockPolicy, return_law
 
 __all__ = ["CVaRSolution", "maximise_cvar"]
 
@@ -132,6 +132,8 @@ def maximise_cvar(
         from certify.returns._upper import maximise_upper
 
         return maximise_upper(problem, tau, tolerance, limit)
+    if tau == 1.0:
+        return _largest_mean(problem)
     unit = lattice_unit(problem) if nodes is None else None
     if problem.horizon is None:
         if unit is not None:
@@ -147,6 +149,20 @@ def maximise_cvar(
         except TooMany:
             pass
     return _rounded(problem, tau, nodes or min(default_nodes(problem), int(DENSE_LIMIT / (problem.n_states * problem.horizon))))
+
+
+def _largest_mean(problem: Problem) -> CVaRSolution:
+    """Return the risk-neutral optimum: from a stock so low that c + G stays negative."""
+    box = make_box(problem, LOWER)
+    stock = box.low - 1.0
+    steps = 1 if problem.horizon is None else problem.horizon
+    nothing = np.zeros((problem.n_states, 1), dtype=np.int16)
+    # below its only node a layer takes the risk-neutral action; the node itself lies above every stock of this start
+    layers = tuple(GridLayer(float(box.high + 1.0), 1.0, nothing, box.below_actions[t], box.below_actions[t]) for t in range(steps))
+    value = float(problem.initial @ box.below[0])
+    slack = rounding(problem, box)
+    found = _solution(problem, 1.0, value - slack, value + slack, stock, StockPolicy(layers, problem.gamma, problem.horizon, stock), "largest mean", 1)
+    return _centred(found, value)
 
 
 def _solution(problem: Problem, tau: float, low: float, high: float, stock: float, policy: StockPolicy, method: str, evaluations: int) -> CVaRSolution:
@@ -210,7 +226,7 @@ def _rounded(problem: Problem, tau: float, nodes: int) -> CVaRSolution:
     box = make_box(problem, LOWER)
     step = max(1e-9 * box.scale, (box.high - box.low) / (nodes - 1))
     if problem.horizon is None:
-        down, up = (solve_stationary(problem, box, step, mode=mode, tolerance=1e-9) for mode in ("down", "up"))
+        down, up = (solve_stationary(problem, box, step, mode=mode, tolerance=1e-6) for mode in ("down", "up"))
         floor, ceiling, tables = down.lower, np.minimum(up.upper, 0.0), [down.table]
         evaluations = down.sweeps + up.sweeps
     else:

@@ -1,7 +1,7 @@
 """Models of Gymnasium environments that keep the law of the reward.
 
 `mdps.from_gymnasium` takes expectations of rewards, which is right for means and wrong for laws.  Here every transition keeps its own
-reward; where one successor comes with several rewards at termination, the end is split into as many absorbing states.
+reward; where one successor comes with several rewards, it gets as many copies, which differ in nothing else.
 """
 
 from __future__ import annotations
@@ -29,12 +29,13 @@ def environment_model(env: Any, *, discount: float | None = None, slippery: bool
     Returns
     -------
     mdps.TabularMDP
-        With the environment's initial distribution; absorbing states without reward follow the states of the table.
+        With the environment's initial distribution.  The states of the table come first, then absorbing ones without reward that collect
+        what terminates, then copies; an action for a state serves its copies as well.
 
     Raises
     ------
     ValueError
-        If the environment has no table, the id is unknown, or one successor that is not an end comes with several rewards.
+        If the environment has no table, the id is unknown, or `slippery` does not fit.
 
     Examples
     --------
@@ -62,25 +63,30 @@ def environment_model(env: Any, *, discount: float | None = None, slippery: bool
     if not isinstance(table, Mapping) or not table:
         raise ValueError(f"env must carry a transition table P, as the Toy Text environments do; {type(base).__name__} has none")
     S, A = len(table), len(table[0])
-    entries: dict[tuple[int, int, int, float], float] = {}
-    ends: dict[tuple[int, int], list[float]] = {}
+    rewards: dict[tuple[int, int, int], dict[float, float]] = {}
     for s in range(S):
         for a in range(A):
             for p, successor, reward, terminated in table[s][a]:
-                target = S if terminated else int(successor)
-                key = (s, a, target, float(reward))
-                entries[key] = entries.get(key, 0.0) + float(p)
-                if terminated and float(reward) not in ends.setdefault((s, a), []):
-                    ends[s, a].append(float(reward))
-    size = S + max((len(rewards) for rewards in ends.values()), default=0)
+                if p > 0:
+                    law = rewards.setdefault((s, a, S if terminated else int(successor)), {})
+                    law[float(reward)] = law.get(float(reward), 0.0) + float(p)
+    copies = [1] * S + [1 if any(t == S for _, _, t in rewards) else 0]
+    for (_, _, t), law in rewards.items():
+        copies[t] = max(copies[t], len(law))
+    first = list(range(S + 1))  # the original of a state comes first, further copies follow all originals
+    extra, size = {}, S + copies[S]
+    for t in range(S):
+        extra[t] = list(range(size, size + copies[t] - 1))
+        size += copies[t] - 1
+    extra[S] = list(range(S + 1, S + copies[S]))
     P, R = np.zeros((size, A, size)), np.zeros((size, A, size))
-    for (s, a, target, reward), p in entries.items():
-        t = S + ends[s, a].index(reward) if target == S else target
-        if P[s, a, t] > 0 and p > 0:
-            raise ValueError(f"env must give a transition one reward; state {s}, action {a} reaches state {t} with {R[s, a, t]:g} and {reward:g}")
-        if p > 0:
-            P[s, a, t], R[s, a, t] = p, reward
-    for t in range(S, size):
+    for (s, a, t), law in rewards.items():
+        for place, (reward, p) in zip([first[t], *extra[t]], sorted(law.items()), strict=False):
+            P[s, a, place], R[s, a, place] = p, reward
+    for t in range(S):
+        for copy in extra[t]:
+            P[copy], R[copy] = P[t], R[t]
+    for t in range(S, S + copies[S]):
         P[t, :, t] = 1.0
     initial = None if start is None else np.concatenate([np.asarray(start, dtype=np.float64), np.zeros(size - S)])
     return mdps.TabularMDP(P, R, discount=discount, initial=initial)

@@ -208,7 +208,7 @@ def default_nodes(problem: Problem) -> int:
     """Return how many stock nodes keep a sweep below some ten million elementary steps."""
     work = max(int(m.count.sum()) for m in problem.stages)
     sweeps = min(2000.0, 30.0 / -np.log(problem.gamma)) if problem.gamma < 1.0 else float(problem.horizon or 1)
-    return int(np.clip(2e9 / (work * sweeps), 201, 20_001))
+    return int(np.clip(1e9 / (work * sweeps), 201, 20_001))
 
 
 def on_box(problem: Problem, objective: Objective, start: float, method: str, nodes: int | None, solved: Stationary | None = None) -> StockSolution:

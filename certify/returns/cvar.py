@@ -8,7 +8,7 @@ Upper tail: the dual minimum is attained by a mixture of policies, not by one (d
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -51,7 +51,7 @@ class CVaRSolution:
     weights: tuple[float, ...]
     method: str
     evaluations: int
-    _problem: Problem
+    _problem: Problem = field(repr=False)
 
     @property
     def error(self) -> float:

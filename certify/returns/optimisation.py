@@ -7,7 +7,7 @@ L gamma^n D of the rest.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -51,7 +51,7 @@ class StockSolution:
     stocks: FloatArray | None
     values: FloatArray | None
     actions: NDArray[Any] | None
-    _problem: Problem
+    _problem: Problem = field(repr=False)
 
     @property
     def a_posteriori_error(self) -> float:

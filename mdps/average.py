@@ -263,7 +263,7 @@ def _relative(run: _Run, value: FloatArray, sweeps: int) -> _Outcome:
     image, policy = np.empty(problem.states), np.zeros(problem.states, dtype=np.int64)
     steps = np.zeros(4)
     # measured: with few successors a greedy sweep is far cheaper than a full one; dense rows mix so fast that two are enough
-    inner = 0 if problem.actions == 1 else 2 if problem.dense is not None else 8
+    inner = 0 if problem.actions == 1 else 2 if problem.dense is not None else 8 if problem.actions == 2 else 4
     target, status = 0.9 * run.tolerance, None
     pointers: Any = None if problem.dense is not None else problem.csr.indptr.astype(np.uint64)
     while status is None:

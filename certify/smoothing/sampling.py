@@ -125,7 +125,7 @@ def sample_returns(
     _require_count("jobs", jobs, 1)
     values = np.empty(episodes)
     done = 0
-    for first, part in run_plan(plan, first_episode, episodes, jobs=jobs, dask=dask):
+    for first, part in run_plan(plan, list(chunks(plan.engine, first_episode, episodes)), jobs=jobs, dask=dask):
         values[first - first_episode : first - first_episode + len(part)] = part
         done += len(part)
         if progress is not None:
@@ -208,15 +208,15 @@ def plan_sampling(
     return plan, provenance
 
 
-def run_plan(plan: Plan, first: int, episodes: int, *, jobs: int = 1, dask: str | None = None) -> Iterator[tuple[int, NDArray[np.float64]]]:
-    """Yield (first episode, returns) chunk by chunk, in order.
+def run_plan(plan: Plan, pieces: list[tuple[int, int]], *, jobs: int = 1, dask: str | None = None) -> Iterator[tuple[int, NDArray[np.float64]]]:
+    """Yield (first episode, returns) piece by piece, in order.
 
     Parameters
     ----------
     plan : Plan
         From `plan_sampling`.
-    first, episodes : int
-        Which episodes.
+    pieces : list of (int, int)
+        First episode and count of each piece, none of which crosses a multiple of the engine's chunk.
     jobs : int
         Workers on this machine.
     dask : str or None
@@ -225,9 +225,13 @@ def run_plan(plan: Plan, first: int, episodes: int, *, jobs: int = 1, dask: str 
     Yields
     ------
     tuple
-        First episode number and the returns of the chunk.
+        First episode number and the returns of the piece.
+
+    Raises
+    ------
+    ValueError
+        If there is no scheduler at the address.
     """
-    pieces = list(chunks(plan.engine, first, episodes))
     if dask is not None:
         yield from _on_dask(plan, pieces, dask)
     elif jobs == 1 or len(pieces) == 1:
@@ -238,8 +242,8 @@ def run_plan(plan: Plan, first: int, episodes: int, *, jobs: int = 1, dask: str 
 
         # Compiled kernels release the interpreter, so threads do; Gymnasium is Python and needs processes.
         threads = plan.engine != "gymnasium"
-        if threads and plan.engine == "numba":
-            play(plan, first, 1)  # compile once, not in every thread
+        if plan.engine.startswith("numba"):
+            play(plan, pieces[0][0], 1)  # compile once, not in every thread
         results = Parallel(n_jobs=jobs, prefer="threads" if threads else "processes", return_as="generator")(
             delayed(play)(plan, start, count) for start, count in pieces
         )
@@ -289,8 +293,7 @@ def _on_dask(plan: Plan, pieces: list[tuple[int, int]], address: str) -> Iterato
     except (OSError, ValueError) as error:
         raise ValueError(f"dask must be the address of a running scheduler, got {address!r}: {error}") from None
     with client:
-        shared = client.scatter(plan, broadcast=True)
-        futures = [client.submit(play, shared, start, count, pure=False) for start, count in pieces]
+        futures = [client.submit(play, plan, start, count, pure=False) for start, count in pieces]
         for (start, _), future in zip(pieces, futures, strict=True):
             yield start, future.result()
 

@@ -29,6 +29,12 @@ BoolArray = NDArray[np.bool_]
 _DENSE_STATES = 1500
 """Linear systems up to this size are solved dense."""
 
+_SWEEPS = 64
+"""Sweeps between two attempts to solve for the greedy policy."""
+
+_FAILURES = 5
+"""Failed attempts before they are given up."""
+
 _DIRECT_STATES = 20_000
 """Linear systems up to this size are solved by a sparse factorisation; beyond, fill-in may cost more memory than the model."""
 
@@ -39,8 +45,8 @@ def hitting_times(
     """Return the expected number of steps to reach a target from every state: the least over policies, or that of one policy.
 
     States that no policy brings to the target with probability 1 get infinity.  Policy iteration from a policy that surely arrives
-    (found by searching backwards) up to 20,000 states; beyond, value iteration in alternating order until the relative error is proved
-    to be at most `tolerance`.
+    (found by searching backwards) up to 20,000 states; beyond, value iteration in alternating order, helped by Krylov solutions for
+    the greedy policy, until the relative error is proved to be at most `tolerance`.
 
     Parameters
     ----------
@@ -188,13 +194,45 @@ def _swept_times(
     flags = np.zeros(graph.states, dtype=bool)
     flags[active] = True
     finite = np.where(np.isfinite(times), times, 0.0)
-    sweeps, low, high = hitting_sparse(
-        matrix.indptr.astype(np.uint64), matrix.indices, matrix.data, rows, flags, graph.actions, finite, tolerance, max_sweeps
-    )
+    pointers = matrix.indptr.astype(np.uint64)
+
+    def sweep(start: FloatArray, count: int) -> tuple[FloatArray, float, int]:
+        values = start.copy()
+        done, low, high = hitting_sparse(pointers, matrix.indices, matrix.data, rows, flags, graph.actions, values, tolerance, count)
+        return values, max(-low, high), done
+
+    finite, error, sweeps = sweep(finite, min(_SWEEPS, max_sweeps))
+    failures = 0
+    while error > tolerance and sweeps < max_sweeps:
+        if failures < _FAILURES:
+            # a Krylov solution for the greedy policy is only a guess: it is kept where it cuts the residual tenfold
+            trial, found, done = sweep(_greedy_times(graph, matrix, rows, active, finite), min(_SWEEPS, max_sweeps - sweeps))
+            sweeps += done
+            if found < 0.1 * error:
+                finite, error = trial, found
+                continue
+            failures += 1
+        finite, error, done = sweep(finite, min(2**failures * _SWEEPS, max_sweeps - sweeps))
+        sweeps += done
     result = np.where(np.isfinite(times), finite, np.inf)
-    if max(-low, high) > tolerance:
-        raise NotConverged(f"hitting times: {sweeps} sweeps left a relative error of {max(-low, high):.3g}, above {tolerance:g}", result)
+    if error > tolerance:
+        raise NotConverged(f"hitting times: {sweeps} sweeps left a relative error of {error:.3g}, above {tolerance:g}", result)
     return result
+
+
+def _greedy_times(graph: Graph, matrix: Any, rows: BoolArray, active: IntArray, times: FloatArray) -> FloatArray:
+    """Return the times of the greedy policy by BiCGSTAB started from `times`, or `times` where that fails."""
+    from scipy.sparse.linalg import LinearOperator, bicgstab
+
+    action_times = np.where(rows, 1.0 + matrix @ times, np.inf).reshape(graph.states, graph.actions)
+    chain = matrix[active * graph.actions + action_times.argmin(axis=1)[active]][:, active]
+    system = LinearOperator((active.size, active.size), matvec=lambda x: x - chain @ x, dtype=np.float64)
+    residual = 1.0 - (times[active] - chain @ times[active])
+    step, _ = bicgstab(system, residual, rtol=1e-6, maxiter=400)
+    guess = times.copy()
+    if np.isfinite(step).all():
+        guess[active] += step
+    return guess
 
 
 def _coarse_times(graph: Graph, matrix: Any) -> FloatArray:

@@ -109,14 +109,18 @@ def _model_facts(name: str, model: Any, found: RobustSolution, radius: float | N
     first = found.value if found.value.ndim == 1 else found.value[0]
     start = model.initial
     facts: dict[str, Any] = {
-        "model": name, "divergence": found.divergence, "radius": radius if radius is None or np.isfinite(radius) else "inf", "penalty": penalty if penalty is None or np.isfinite(penalty) else "inf",
-        "rectangular": found.rectangular,
+        "model": name, "divergence": found.divergence, "radius": _plain(radius), "penalty": _plain(penalty), "rectangular": found.rectangular,
         "discount": getattr(model, "discount", None), "horizon": getattr(model, "horizon", None),
         "value": found.value.tolist(), "lower": found.lower.tolist(), "upper": found.upper.tolist(), "policy": found.policy.tolist(),
         "error": found.error, "iterations": found.iterations, "status": found.status.value,
         "initial_value": None if start is None else float(np.asarray(start) @ first),
     }  # fmt: skip
     return facts
+
+
+def _plain(size: float | None) -> float | str | None:
+    """Return a size as JSON can write it."""
+    return "inf" if size == float("inf") else size
 
 
 def _learn(

@@ -42,9 +42,15 @@ def _run(params: Any, seed: int) -> float:
     ).slope(first=params["episodes"] // 100)
 
 
+RUNS = 12
+"""Runs behind every slope: single ones scatter by a tenth."""
+
+
 def _slopes(params: Any, seed: int) -> Estimate:
-    found = [_run(params, (seed + 1000 * i) % 2**32) for i in range(3)]
-    return Estimate(float(np.mean(found)), min(found), max(found), basis=Basis.FITTED)
+    """Return the mean slope of the runs, give or take three standard errors."""
+    found = np.array([_run(params, (seed + 1000 * i) % 2**32) for i in range(RUNS)])
+    mean, error = float(found.mean()), 3.0 * float(found.std(ddof=1)) / np.sqrt(RUNS)
+    return Estimate(mean, mean - error, mean + error, basis=Basis.FITTED)
 
 
 def _learnable(budget: str, seed: int) -> Iterator[Instance]:
@@ -53,7 +59,6 @@ def _learnable(budget: str, seed: int) -> Iterator[Instance]:
         yield Instance(f"TV radius .5, eta {eta}", {**base, "temperature": eta})
     for divergence in ("tv", "kl", "chi2"):
         yield Instance(f"{divergence} penalty 1, eta 0.1", {**base, "divergence": divergence, "penalty": 1.0, "temperature": 0.1})
-    yield Instance("small ridge and bonus", {**base, "ridge": 0.01, "beta": 0.3, "temperature": 0.02})
 
 
 def _stalled(budget: str, seed: int) -> Iterator[Instance]:
@@ -69,7 +74,7 @@ def _greedy_stalled(budget: str, seed: int) -> Iterator[Instance]:
 
 
 def rate_sides(instance: Instance, seed: int) -> Sides:
-    """Slope of log average suboptimality against log episodes, over three runs, against -1/2."""
+    """Slope of log average suboptimality against log episodes, mean of twelve runs and three standard errors, against -1/2."""
     return _slopes(instance.params, seed), Estimate.exact(-0.5)
 
 
@@ -193,7 +198,7 @@ CHECKS: tuple[Check, ...] = (
             Control("greedy policy with bonus 1 and ridge 1", rate_sides, instances=_greedy_stalled),
         ),
         figures.learning_curves,
-        cost={"quick": 20.0, "full": 40.0},
+        cost={"quick": 22.0, "full": 90.0},
     ),
     Check(
         _BY_KEY["dr_rpo/G8"],
@@ -231,6 +236,6 @@ CHECKS: tuple[Check, ...] = (
         stall_sides,
         (Control("a bonus that fits the ridge", stall_sides, instances=_enough_bonus),),
         figures.stalls,
-        cost={"quick": 3.0, "full": 10.0},
+        cost={"quick": 3.0, "full": 20.0},
     ),
 )

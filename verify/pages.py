@@ -157,13 +157,10 @@ def _guarantee(check: Check, result: Result, budget: str, seed: int) -> str:
 
 def _sides(comparison: Any) -> str:
     def text(estimate: Any) -> str:
-        value = estimate.value
-        if getattr(value, "size", 1) > 1:
-            return f"an array of {value.size} values"
-        number = float(value)
-        if float(estimate.lower) == float(estimate.upper):
-            return f"{number:.10g}"
-        return f"{number:.6g} in [{float(estimate.lower):.6g}, {float(estimate.upper):.6g}]"
+        if getattr(estimate.value, "size", 1) != 1:
+            return f"an array of {estimate.value.size} values"
+        number, low, high = (float(getattr(x, "flat", (x,))[0]) for x in (estimate.value, estimate.lower, estimate.upper))
+        return f"{number:.10g}" if low == high else f"{number:.6g} in [{low:.6g}, {high:.6g}]"
 
     return f"left {text(comparison.left)}, right {text(comparison.right)}"
 

@@ -72,40 +72,40 @@ def value_sweep(
     """
     S, N, M = out.shape[0], out.shape[1], following.shape[1]
     inverse = 1.0 / gamma
-    scale = inverse / next_step
-    shift = next_origin / next_step
-    last = M - 1.0
+    scale, stride = inverse / next_step, step * inverse / next_step
+    total, best = np.empty(N), np.empty(N)
     for s in range(S):
-        for i in range(N):
-            top, best, chosen = -np.inf, -np.inf, 0
-            c = origin + step * i
-            for a in range(count.shape[1]):
-                if count[s, a] == 0:
-                    continue
-                total = 0.0
-                for b in range(count[s, a]):
-                    t = succ[s, a, b]
-                    z = (c + rew[s, a, b]) * scale - shift
-                    k = floor(z + 0.5)
-                    if abs(z - k) <= SNAP:
-                        z = float(k)
-                    if z < 0.0:
-                        v = low_slope * ((c + rew[s, a, b]) * inverse + low_mean[t])
-                    elif z > last:
-                        v = high_slope * ((c + rew[s, a, b]) * inverse + high_mean[t])
-                    elif mode == LINEAR and z != k:
-                        j = int(z)
-                        v = following[t, j] + (z - j) * (following[t, j + 1] - following[t, j])
-                    else:
-                        if z != k and mode != NEAREST:
-                            k = floor(z) + (mode == UP)
-                        v = following[t, int(k)]
-                    total += prob[s, a, b] * v
-                top = max(top, total)
-                if total > best + TIE * max(1.0, abs(best)) or best == -np.inf:
-                    best, chosen = total, a
-            out[s, i] = gamma * top
-            action[s, i] = chosen
+        out[s, :] = -np.inf
+        best[:] = -np.inf
+        for a in range(count.shape[1]):
+            if count[s, a] == 0:
+                continue
+            total[:] = 0.0
+            for b in range(count[s, a]):
+                p, r, t = prob[s, a, b], rew[s, a, b], succ[s, a, b]
+                z0 = (origin + r) * scale - next_origin / next_step
+                # nodes first..stop - 1 lead into the next grid, those before and after use the closed form
+                first = min(N, max(0, int(np.ceil((-SNAP - z0) / stride))))
+                stop = max(first, min(N, int(np.floor((M - 1 + SNAP - z0) / stride)) + 1))
+                for i in range(first):
+                    total[i] += p * low_slope * ((origin + step * i + r) * inverse + low_mean[t])
+                for i in range(stop, N):
+                    total[i] += p * high_slope * ((origin + step * i + r) * inverse + high_mean[t])
+                v = following[t]
+                if mode == LINEAR:
+                    for i in range(first, stop):
+                        z = z0 + stride * i
+                        j = max(0, min(int(z), M - 2))
+                        total[i] += p * (v[j] + (z - j) * (v[j + 1] - v[j]))
+                else:
+                    shift = 0.5 if mode == NEAREST else SNAP if mode == DOWN else 1.0 - SNAP
+                    for i in range(first, stop):
+                        total[i] += p * v[max(0, min(int(z0 + stride * i + shift), M - 1))]
+            for i in range(N):
+                value = total[i]
+                out[s, i] = max(out[s, i], gamma * value)
+                if value > best[i] + TIE * max(1.0, abs(best[i])) or best[i] == -np.inf:
+                    best[i], action[s, i] = value, a
 
 
 @compiled
@@ -131,8 +131,9 @@ def law_sweep(
     moved from outside the grid in this sweep.  `weight` (S, A) is the policy.
     """
     S, K = law.shape
-    uniform = (grid[K - 1] - grid[0]) / (K - 1)
     slack = 1e-12 * max(abs(grid[0]), abs(grid[K - 1]), 1.0)
+    width = grid[1:] - grid[:-1]
+    inverse = 1.0 / width
     for s in range(S):
         out[s, :] = 0.0
         squares, absolute, lost = 0.0, 0.0, 0.0
@@ -144,33 +145,29 @@ def law_sweep(
                 t = succ[s, a, b]
                 squares += w * gamma * gamma * old_noise[t]
                 absolute += w * gamma * old_drift[t]
+                j = 0
                 for k in range(K):
                     q = law[t, k] * w
-                    if q == 0.0:
-                        continue
                     x = rew[s, a, b] + gamma * grid[k]
                     if x <= grid[0] or x >= grid[K - 1]:
-                        j = 0 if x <= grid[0] else K - 1
-                        gap = abs(x - grid[j])
-                        out[s, j] += q
+                        end = 0 if x <= grid[0] else K - 1
+                        gap = abs(x - grid[end])
+                        out[s, end] += q
                         absolute += q * gap
                         if gap > slack:
                             lost += q
                         continue
-                    j = int((x - grid[0]) / uniform)
-                    if j > K - 2:
-                        j = K - 2
-                    while grid[j] > x:
-                        j -= 1
-                    while grid[j + 1] < x:
+                    while grid[j + 1] < x:  # x grows with k
                         j += 1
-                    left, right = x - grid[j], grid[j + 1] - x
-                    width = grid[j + 1] - grid[j]
-                    out[s, j] += q * (right / width)
-                    out[s, j + 1] += q * (left / width)
-                    squares += q * left * right
-                    absolute += 2.0 * q * left * right / width
+                    left = x - grid[j]
+                    share = left * inverse[j]
+                    out[s, j] += q * (1.0 - share)
+                    out[s, j + 1] += q * share
+                    moved = q * share * (width[j] - left)
+                    squares += moved * width[j]
+                    absolute += 2.0 * moved
         noise[s], drift[s], clipped[s] = squares, absolute, lost
+
 
 
 def quantile_sweep(out: FloatArray, weight: FloatArray, succ: Any, prob: FloatArray, rew: FloatArray, count: Any, gamma: float, law: FloatArray) -> None:

@@ -85,19 +85,19 @@ def test_the_policy_runs_in_the_model() -> None:
     solution = maximise_cvar(MODEL, 0.75)
     rng = np.random.Generator(np.random.Philox(1))
     returns = []
-    for _ in range(4000):
+    for _ in range(1500):
         s, c, total = 0, solution.stock, 0.0
-        for t in range(30):
+        for t in range(14):
             a = solution.policy.action(t, s, c)
             s = int(rng.choice(2, p=MODEL.dense()[s, a]))
             r = 1.0 if a == 0 else 3.0 * s
             total, c = total + 0.5**t * r, solution.policy.update(t, c, r)
         returns.append(total)
-    worst = np.sort(returns)[:3000].mean()
-    assert worst == pytest.approx(7 / 3, abs=0.06)  # five standard errors of the tail mean
+    worst = np.sort(returns)[:1125].mean()
+    assert worst == pytest.approx(7 / 3, abs=0.1)  # five standard errors of the tail mean
 
 
-@settings(max_examples=15)
+@settings(max_examples=6)
 @given(st.integers(0, 10**6), st.sampled_from([0.2, 0.5, 0.8]))
 def test_general_discounts_are_bracketed(seed: int, tau: float) -> None:
     rng = np.random.Generator(np.random.Philox(seed))
@@ -106,8 +106,8 @@ def test_general_discounts_are_bracketed(seed: int, tau: float) -> None:
     rounded = maximise_cvar(model, tau, horizon=4, nodes=4001)
     assert rounded.lower <= finite.upper
     assert finite.lower <= rounded.upper
-    infinite = maximise_cvar(model, tau, nodes=2001)
-    law, error = infinite.return_law(tolerance=1e-4, limit=20_000)
+    infinite = maximise_cvar(model, tau, nodes=601)
+    law, error = infinite.return_law(tolerance=1e-2, limit=4_000)
     assert float(law.cvar(tau)) + error / tau >= infinite.lower - 1e-9
     assert float(law.cvar(tau)) - error / tau <= infinite.upper + 1e-9
 

@@ -104,7 +104,7 @@ def quantecon(P: Any, r: np.ndarray, discount: float) -> Callable[[], np.ndarray
         model = DiscreteDP(r.ravel(), P, discount, np.repeat(np.arange(S), A), np.tile(np.arange(A), S))
     else:
         model = DiscreteDP(r, P, discount)
-    return lambda: model.solve(method="mpi", epsilon=EPSILON, k=50).v
+    return lambda: model.solve(method="mpi", epsilon=EPSILON, k=50, max_iter=100_000).v
 
 
 def mdpsolver(P: Any, r: np.ndarray, discount: float) -> Callable[[], np.ndarray]:

@@ -53,7 +53,7 @@ def require_open_unit(name: str, value: Any) -> None:
 
 def require_tau(tau: Any) -> None:
     """Refuse a tail mass outside (0, 1], NaN included."""
-    if not isinstance(tau, Real) or isinstance(tau, bool) or not 0 < tau <= 1:
+    if not isinstance(tau, Real) or isinstance(tau, bool) or not 0 < float(tau) <= 1:
         raise ValueError(f"tau must be a number in (0, 1], got {tau!r}")
 
 

@@ -69,8 +69,8 @@ GUARANTEES: tuple[Guarantee, ...] = (
     ),
     _guarantee(
         "G7", "Eluder dimension, exact and bracketed", "inequality",
-        r"$\dim(\Phi, \epsilon) \le \min(|\Phi|, |X|)$, it does not increase with $\epsilon$ and vanishes iff $\max |\phi| \le \epsilon$; an independent sequence "
-        r"of length $n$ in $\{\langle x, \theta \rangle: \|\theta\| \le R\}$, $\|x\| \le L$, satisfies for every $c > 0$ "
+        r"$\dim(\Phi, \epsilon) \le \min(|\Phi|, |X|)$, it does not increase with $\epsilon$ and vanishes iff $\max |\phi| \le \epsilon$; "
+        r"an independent sequence of length $n$ in $\{\langle x, \theta \rangle: \|\theta\| \le R\}$, $\|x\| \le L$, satisfies for every $c > 0$ "
         r"$n \log \frac{2+c}{1+c} < d \log(1 + \frac{n R^2 L^2}{c d \epsilon^2})$.",
         ("One common scale at least $\\epsilon$ makes every element independent of its predecessors.",),
     ),
@@ -79,11 +79,15 @@ GUARANTEES: tuple[Guarantee, ...] = (
         r"With $\Lambda_t = \lambda I + \sum_{i<t} x_i x_i^T$ and $I_T = \log \det(\Lambda_{T+1} / \lambda)$: $\sum_t \min(1, q_t) \le I_T / \log 2$, "
         r"$\#\{q_t > 1\} \le I_T / \log 2$, and $\sum_t |\langle w_t, x_t \rangle| \le "
         r"\sqrt{\frac{I_T}{\log 2} (\lambda W^2 T + \sum_t \beta_t)} + C I_T / \log 2$.",
-        ("$q_t = x_t^T \\Lambda_t^{-1} x_t$, $\\|w_t\\| \\le W$, $|\\langle w_t, x_t \\rangle| \\le C$, $\\beta_t = \\sum_{i<t} \\langle w_t, x_i \\rangle^2$.",),
+        (
+            "$q_t = x_t^T \\Lambda_t^{-1} x_t$, $\\|w_t\\| \\le W$, $|\\langle w_t, x_t \\rangle| \\le C$, "
+            "$\\beta_t = \\sum_{i<t} \\langle w_t, x_i \\rangle^2$.",
+        ),
     ),
     _guarantee(
         "G9", "AGEC made computable", "definition",
-        r"$d_G$ and $\kappa_G$ are the least numbers with $\sum_t E(f_t)(x_t) \le \sqrt{d_G \sum_t \sum_{i<t} E(f_t)(x_i)^2} + C \min(d_G, T) + T \epsilon$ and "
+        r"$d_G$ and $\kappa_G$ are the least numbers with "
+        r"$\sum_t E(f_t)(x_t) \le \sqrt{d_G \sum_t \sum_{i<t} E(f_t)(x_i)^2} + C \min(d_G, T) + T \epsilon$ and "
         r"$\sum_t E(f_t)(x_t)^2 \le \kappa_G \beta \log T + C^2 \min(\kappa_G, T) + 2 T \epsilon^2$ over all sequences, "
         r"$\beta = \max_t \sum_{i<t} E(f_t)(x_i)^2$; exact by enumeration.",
         ("$C = \\max |E(f)|$.", "At least two steps."),

@@ -54,7 +54,7 @@ def anytime_radius(span: float, functions: float, delta: float) -> float:
     >>> round(float(anytime_radius(2.0, 1, 0.05)), 6)
     5.991465
     """
-    return 0.5 * span**2 * (np.log(functions) - np.log(delta))
+    return float(0.5 * span**2 * (np.log(functions) - np.log(delta)))
 
 
 def class_radius(span: float, hypotheses: float, functions: float, steps: float, delta: float) -> float:
@@ -62,7 +62,7 @@ def class_radius(span: float, hypotheses: float, functions: float, steps: float,
 
     Source: loop_agec/G5.
     """
-    return span**2 * (np.log(steps) + np.log(hypotheses) + np.log(functions) - np.log(delta))
+    return float(span**2 * (np.log(steps) + np.log(hypotheses) + np.log(functions) - np.log(delta)))
 
 
 def covering_radius(span: float, log_hypotheses: float, log_functions: float, steps: float, delta: float, *, largest: float, error: float) -> float:
@@ -73,7 +73,7 @@ def covering_radius(span: float, log_hypotheses: float, log_functions: float, st
 
     Source: loop_agec/G5, loop_agec/G11.
     """
-    return span**2 * (np.log(steps) + log_hypotheses + log_functions - np.log(delta)) + 2.0 * (10.0 * largest + 9.0 * error)
+    return float(span**2 * (np.log(steps) + log_hypotheses + log_functions - np.log(delta)) + 2.0 * (10.0 * largest + 9.0 * error))
 
 
 def log_covering_ball(dimension: int, radius: float, norm: float, scale: float) -> float:
@@ -105,7 +105,7 @@ def pigeonhole_sum(dimension: float, beta: float, steps: float, largest: float, 
 
     Source: loop_agec/G6.
     """
-    return 2.0 * np.sqrt(dimension * beta * steps) + dimension * largest + steps * omega
+    return float(2.0 * np.sqrt(dimension * beta * steps) + dimension * largest + steps * omega)
 
 
 def pigeonhole_squares(dimension: float, beta: float, steps: float, largest: float, omega: float) -> float:
@@ -113,7 +113,7 @@ def pigeonhole_squares(dimension: float, beta: float, steps: float, largest: flo
 
     Source: loop_agec/G6.
     """
-    return dimension * beta * (1.0 + np.log(steps)) + dimension * largest**2 + steps * omega**2
+    return float(dimension * beta * (1.0 + np.log(steps)) + dimension * largest**2 + steps * omega**2)
 
 
 def pigeonhole_weighted(dimension: float, squares: float, steps: float, largest: float, omega: float) -> float:
@@ -123,7 +123,7 @@ def pigeonhole_weighted(dimension: float, squares: float, steps: float, largest:
     """
     if dimension == 0:
         return steps * omega
-    return 2.0 * np.arcsinh(np.sqrt(steps / dimension)) * np.sqrt(2.0 * dimension * squares) + dimension * largest + steps * omega
+    return float(2.0 * np.arcsinh(np.sqrt(steps / dimension)) * np.sqrt(2.0 * dimension * squares) + dimension * largest + steps * omega)
 
 
 def linear_eluder_bound(dimension: int, radius: float, norm: float, epsilon: float, *, c: float | None = None) -> int:
@@ -183,7 +183,7 @@ def potential_bound(information: ArrayLike) -> FloatArray:
 
     Source: loop_agec/G8.
     """
-    return np.asarray(information, dtype=np.float64) / np.log(2.0)
+    return np.asarray(np.asarray(information, dtype=np.float64) / np.log(2.0))
 
 
 def linear_dominance(information: float, ridge: float, weight: float, steps: float, squares: float, largest: float) -> float:
@@ -259,7 +259,7 @@ def switching_bound(dimension: float, beta: float, largest: float, steps: float)
 
     Source: loop_agec/G10.
     """
-    return 1.0 + 10.0 * dimension * (1.0 + np.log(steps)) + (dimension * largest**2 + 1.0) / beta
+    return float(1.0 + 10.0 * dimension * (1.0 + np.log(steps)) + (dimension * largest**2 + 1.0) / beta)
 
 
 def regret_bound(dimension: float, span: float, beta: float, largest: float, steps: ArrayLike, delta: float) -> FloatArray:
@@ -296,7 +296,7 @@ def regret_bound(dimension: float, span: float, beta: float, largest: float, ste
     t = np.asarray(steps, dtype=np.float64)
     switches = 1.0 + 10.0 * dimension * (1.0 + np.log(t)) + (dimension * largest**2 + 1.0) / beta
     martingale = span * np.sqrt(0.5 * t * np.log(1.0 / delta))
-    return 2.0 * np.sqrt(10.0 * dimension * beta * t) + martingale + span * switches + dimension * largest + 1.0
+    return np.asarray(2.0 * np.sqrt(10.0 * dimension * beta * t) + martingale + span * switches + dimension * largest + 1.0)
 
 
 def first_power_radius(span: float, functions: float, delta: float, *, constant: float = 2.0) -> float:
@@ -304,7 +304,7 @@ def first_power_radius(span: float, functions: float, delta: float, *, constant:
 
     Source: loop_agec/G12.
     """
-    return constant * span * (np.log(functions) - np.log(delta))
+    return float(constant * span * (np.log(functions) - np.log(delta)))
 
 
 def mle_radius(hypotheses: float, delta: float) -> float:
@@ -348,7 +348,7 @@ def mle_regret_bound(
     """
     t = np.asarray(steps, dtype=np.float64)
     errors = 2.0 * np.sqrt(dimension * span**2 * mle_variation_bound(hypotheses, delta) * t)
-    return errors + span * np.sqrt(0.5 * t * np.log(1.0 / delta)) + span * hypotheses + dimension * largest + 1.0
+    return np.asarray(errors + span * np.sqrt(0.5 * t * np.log(1.0 / delta)) + span * hypotheses + dimension * largest + 1.0)
 
 
 def ucrl2_widths(visits: ArrayLike, states: int, actions: int, step: float, delta: float) -> tuple[FloatArray, FloatArray]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CERTIFICATE", "build_report"]
 
-CERTIFICATE = {"env_id": "CartPole-v1", "sigma": 0.2, "episodes": 2000, "alpha": 0.05, "seed": 0}
+CERTIFICATE: dict[str, Any] = {"env_id": "CartPole-v1", "sigma": 0.2, "episodes": 2000, "alpha": 0.05, "seed": 0}
 """What the report certifies about the shipped policy."""
 
 
@@ -127,6 +127,7 @@ def _certify_shipped(work: Path, folder: Path) -> dict[str, Any]:
     stored = work / "certificate.json"
     if not stored.exists():
         import numpy as np
+
         from certify.smoothing import certify_curve, default_policy_path, load_policy, plot_certificate, sample_returns
 
         with Console(stderr=True).status("certifying the shipped CartPole policy"):

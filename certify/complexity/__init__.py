@@ -9,8 +9,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from certify.complexity.sequences import AgecNumbers as AgecNumbers
-    from certify.complexity.sequences import agec as agec
     from certify.complexity.certificate import RegretCertificate as RegretCertificate
     from certify.complexity.certificate import confidence_radius as confidence_radius
     from certify.complexity.certificate import regret_certificate as regret_certificate
@@ -24,6 +22,8 @@ if TYPE_CHECKING:
     from certify.complexity.gain import GainBracket as GainBracket
     from certify.complexity.gain import effective_dimension as effective_dimension
     from certify.complexity.gain import information_gain as information_gain
+    from certify.complexity.sequences import AgecNumbers as AgecNumbers
+    from certify.complexity.sequences import agec as agec
 
 _HOMES: dict[str, str] = {
     **dict.fromkeys(("AgecNumbers", "agec"), "certify.complexity.sequences"),

@@ -6,6 +6,8 @@ ranks is comparing exact numbers.  A set of scales is a union of half-open inter
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from mdps.jit import compiled
@@ -14,7 +16,7 @@ __all__ = ["enumerate_sequences", "greedy_sequences", "search", "subsets"]
 
 
 @compiled
-def _merge(low, high, count):  # type: ignore[no-untyped-def]
+def _merge(low: Any, high: Any, count: Any) -> Any:
     """Sort and merge the first `count` intervals in place, dropping empty ones; return how many remain."""
     kept = 0
     for i in range(count):
@@ -39,7 +41,7 @@ def _merge(low, high, count):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _independent_scales(rank, mask, x, low, high):  # type: ignore[no-untyped-def]
+def _independent_scales(rank: Any, mask: Any, x: Any, low: Any, high: Any) -> Any:
     """Write the scales at which point `x` is independent of the points in `mask`; return the number of intervals."""
     for f in range(rank.shape[0]):
         low[f], high[f] = rank[f, mask], rank[f, 1 << x]
@@ -47,7 +49,7 @@ def _independent_scales(rank, mask, x, low, high):  # type: ignore[no-untyped-de
 
 
 @compiled
-def _intersect(low_a, high_a, count_a, low_b, high_b, count_b, low, high, start):  # type: ignore[no-untyped-def]
+def _intersect(low_a: Any, high_a: Any, count_a: Any, low_b: Any, high_b: Any, count_b: Any, low: Any, high: Any, start: Any) -> Any:
     """Append the intersection of two sorted unions at place `start`; return the place after it, or -1 when it does not fit."""
     i, j, place = 0, 0, start
     while i < count_a and j < count_b:
@@ -65,7 +67,7 @@ def _intersect(low_a, high_a, count_a, low_b, high_b, count_b, low, high, start)
 
 
 @compiled
-def subsets(rank, points, floor, ceiling, low, high, count):  # type: ignore[no-untyped-def]
+def subsets(rank: Any, points: Any, floor: Any, ceiling: Any, low: Any, high: Any, count: Any) -> Any:
     """Fill, for every subset, the scales at which some order of it is independent; return 0, or -1 when an interval did not fit.
 
     low, high (2^points, K) and count (2^points,) receive the intervals, all inside [floor, ceiling).
@@ -95,7 +97,7 @@ def subsets(rank, points, floor, ceiling, low, high, count):  # type: ignore[no-
 
 
 @compiled
-def search(rank, points, floor, ceiling, best_path):  # type: ignore[no-untyped-def]
+def search(rank: Any, points: Any, floor: Any, ceiling: Any, best_path: Any) -> Any:
     """Search ordered sequences depth first; write a longest one and return its length and the lowest common scale (a rank)."""
     functions = rank.shape[0]
     capacity = points * functions + 2
@@ -135,7 +137,7 @@ def search(rank, points, floor, ceiling, best_path):  # type: ignore[no-untyped-
 
 
 @compiled
-def greedy_sequences(squares, scales, orders, best_path):  # type: ignore[no-untyped-def]
+def greedy_sequences(squares: Any, scales: Any, orders: Any, best_path: Any) -> Any:
     """Build a sequence greedily for every scale and order of points; write the longest and return its length and scale.
 
     squares (F, X): phi(x)^2; scales (E,); orders (E, X).  The margin keeps rounding from calling a dependent point independent.
@@ -166,7 +168,7 @@ def greedy_sequences(squares, scales, orders, best_path):  # type: ignore[no-unt
 
 
 @compiled
-def enumerate_sequences(errors, steps, total, squares, double, largest):  # type: ignore[no-untyped-def]
+def enumerate_sequences(errors: Any, steps: Any, total: Any, squares: Any, double: Any, largest: Any) -> Any:
     """Write, for every sequence of (f_t, x_t), the four sums that AGEC is made of.
 
     total: sum_t E(f_t)(x_t); squares: sum_t E(f_t)(x_t)^2; double: sum_t sum_{i<t} E(f_t)(x_i)^2; largest: max_t of the inner sum.

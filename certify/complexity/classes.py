@@ -79,13 +79,13 @@ class FiniteClass:
     @cached_property
     def backup(self) -> FloatArray:
         """(P V_f)(s, a) under the truth, shape (H, S, A)."""
-        return np.einsum("sak,fk->fsa", self.mdp.dense(), self.value)
+        return np.asarray(np.einsum("sak,fk->fsa", self.mdp.dense(), self.value), dtype=np.float64)
 
     @cached_property
     def errors(self) -> FloatArray:
         """Bellman errors E(f)(s, a) = Q_f + J_f - r - P V_f, shape (H, S, A); what is rounding noise is set to zero."""
         raw = self.action_value + self.gain[:, None, None] - self.mdp.expected_reward - self.backup
-        return np.round(raw / self._unit) * self._unit
+        return np.asarray(np.round(raw / self._unit) * self._unit, dtype=np.float64)
 
     @property
     def span(self) -> float:

@@ -6,7 +6,6 @@ are padding.  A stock grid is uniform: node i stands at `origin + step * i`.
 
 from __future__ import annotations
 
-from math import floor
 from typing import Any
 
 import numpy as np

@@ -80,6 +80,11 @@ def piecewise_linear(below: float, above: float) -> Objective:
 def target_return(target: float) -> Objective:
     """Return the objective of hitting a return: maximise -E|G - target| (stock 0 means the whole target is open).
 
+    Parameters
+    ----------
+    target : float
+        The return to hit, finite.
+
     Raises
     ------
     ValueError

@@ -247,6 +247,17 @@ def dataset_from_minari(dataset: Any, *, horizon: int, discretise: Callable[[Flo
 def save_dataset(path: str | os.PathLike[str], dataset: OfflineDataset, *, features: ArrayLike | None = None, reward_weights: ArrayLike | None = None) -> None:
     """Write a dataset, and perhaps the features and reward weights of its problem, in the file format of this module.
 
+    Parameters
+    ----------
+    path : path
+        File to write; it appears whole or not at all.
+    dataset : OfflineDataset
+        Whole trajectories.
+    features : array of shape (S, A, d) or (H, S, A, d), optional
+        Features of the linear model.
+    reward_weights : array of shape (H, d), optional
+        Reward weights of the linear model.
+
     Raises
     ------
     ValueError
@@ -275,6 +286,11 @@ def save_dataset(path: str | os.PathLike[str], dataset: OfflineDataset, *, featu
 def load_dataset(path: str | os.PathLike[str]) -> OfflineDataset:
     """Return the dataset in a file of this module's format, without running code from it.
 
+    Parameters
+    ----------
+    path : path
+        File to read.
+
     Raises
     ------
     ValueError
@@ -287,6 +303,11 @@ def load_dataset(path: str | os.PathLike[str]) -> OfflineDataset:
 
 def load_problem(path: str | os.PathLike[str]) -> tuple[OfflineDataset, FloatArray | None, FloatArray | None]:
     """Return the dataset, the features and the reward weights in a file; the last two are None where the file has none.
+
+    Parameters
+    ----------
+    path : path
+        File to read; nothing in it is run.
 
     Raises
     ------

@@ -50,9 +50,8 @@ def play_fast(plan: Plan, first: int, count: int) -> NDArray[np.float64]:
         for k, (w, b) in enumerate(layers):
             out = buffers[k][:alive]
             np.matmul(y, w, out=out)
-            out += b
-            if k + 1 < len(layers):
-                y = np.tanh(out, out=out) if policy.activation == "tanh" else np.maximum(out, 0.0, out=out)
+            kernels.activate(out, b, k + 1 < len(layers), policy.activation == "relu", plan.dtype == "float32")
+            y = out
         alive = kernels.advance(plan.env.code, states, index[:alive], out, head.kind == "box", head.squash, bounds, returns)
         if alive == 0:
             break

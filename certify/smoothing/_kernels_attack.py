@@ -45,7 +45,7 @@ def attacked(
     k0, k1, size = key[0], key[1], sigma.shape[0]
     inputs, outputs = size * frames, widths[-1]
     state, obs, moved, delta, z = np.empty(5), np.empty(size), np.empty(size), np.zeros(size), np.empty(size)
-    stack, x, hidden = np.empty(inputs, flat.dtype), np.empty(inputs, flat.dtype), np.empty((2, widths.max()), flat.dtype)
+    stack, x, hidden = np.empty(inputs, flat.dtype), np.empty(inputs, flat.dtype), np.empty((3, widths.max()), flat.dtype)
     for e in range(returns.shape[0]):
         number = np.uint64(first + e)
         low, high = number & MASK, number >> SHIFT

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from certify.smoothing._kernels_envs import observe, reset, step
-from certify.smoothing._kernels_rollout import _noise, shift_and_noise
+from certify.smoothing._kernels_rollout import _noise, shift_and_noise, tanh32, tanh64
 from mdps.jit import compiled
 
 MASK, SHIFT = np.uint64(0xFFFFFFFF), np.uint64(32)
@@ -20,6 +20,24 @@ def reset_all(env: Any, key: Any, first: Any, states: Any) -> None:
     for i in range(states.shape[0]):
         number = np.uint64(first + i)
         reset(env, key[0], key[1], number & MASK, number >> SHIFT, states[i])
+
+
+@compiled
+def activate(rows: Any, b: Any, hidden: Any, relu: Any, single: Any) -> None:
+    """Add the bias, and after a hidden layer apply the activation, in place."""
+    for i in range(rows.shape[0]):
+        row = rows[i]
+        for j in range(row.shape[0]):
+            row[j] += b[j]
+        if hidden and relu:
+            for j in range(row.shape[0]):
+                row[j] = max(row[j], row[j] * 0)
+        elif hidden and single:
+            for j in range(row.shape[0]):
+                row[j] = tanh32(np.float32(row[j]))
+        elif hidden:
+            for j in range(row.shape[0]):
+                row[j] = tanh64(np.float64(row[j]))
 
 
 @compiled

@@ -86,33 +86,26 @@ def _dense(w: Any, b: Any, x: Any, out: Any) -> None:
 
 
 @compiled
-def _narrow(w: Any, b: Any, x: Any, out: Any) -> None:
-    """The same for few outputs: `w` is transposed, and eight partial sums hide the latency of the additions."""
+def _narrow(w: Any, b: Any, x: Any, products: Any, out: Any) -> None:
+    """The same for few outputs: `w` is transposed, and the products are added in halves, which vectorises in one fixed order."""
     n_out, n_in = w.shape
     for j in range(n_out):
         row = w[j]
-        s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = row[0] * 0
-        i = 0
-        while i + 8 <= n_in:
-            s0 += x[i] * row[i]
-            s1 += x[i + 1] * row[i + 1]
-            s2 += x[i + 2] * row[i + 2]
-            s3 += x[i + 3] * row[i + 3]
-            s4 += x[i + 4] * row[i + 4]
-            s5 += x[i + 5] * row[i + 5]
-            s6 += x[i + 6] * row[i + 6]
-            s7 += x[i + 7] * row[i + 7]
-            i += 8
-        total = ((s0 + s4) + (s2 + s6)) + ((s1 + s5) + (s3 + s7))
-        while i < n_in:
-            total += x[i] * row[i]
-            i += 1
-        out[j] = b[j] + total
+        for i in range(n_in):
+            products[i] = x[i] * row[i]
+        n = n_in
+        while n > 1:
+            half = (n + 1) // 2
+            upper = products[half:n]
+            for i in range(n - half):
+                products[i] += upper[i]
+            n = half
+        out[j] = b[j] + products[0]
 
 
 @compiled
 def forward(flat: Any, widths: Any, relu: Any, single: Any, x: Any, hidden: Any) -> Any:
-    """Return the row of `hidden` (2, widest) that holds the raw outputs for the input `x`."""
+    """Return the row of `hidden` (3, widest) that holds the raw outputs for the input `x`; its last row is scratch."""
     at, last, side = 0, widths.shape[0] - 2, 0
     for k in range(last + 1):
         n_in, n_out = widths[k], widths[k + 1]
@@ -120,7 +113,7 @@ def forward(flat: Any, widths: Any, relu: Any, single: Any, x: Any, hidden: Any)
         out = hidden[side]
         b = flat[at + n_in * n_out : at + n_in * n_out + n_out]
         if n_out < 8:
-            _narrow(flat[at : at + n_in * n_out].reshape((n_out, n_in)), b, source[:n_in], out[:n_out])
+            _narrow(flat[at : at + n_in * n_out].reshape((n_out, n_in)), b, source[:n_in], hidden[2], out[:n_out])
         else:
             _dense(flat[at : at + n_in * n_out].reshape((n_in, n_out)), b, source[:n_in], out[:n_out])
         at += n_in * n_out + n_out
@@ -185,7 +178,7 @@ def rollouts(
     clean, z = np.empty(inputs), np.empty(inputs if per_copy else size)
     stacks = np.empty((average, inputs), flat.dtype)
     x, total = np.empty(inputs, flat.dtype), np.empty(outputs, flat.dtype)
-    hidden = np.empty((2, widths.max()), flat.dtype)
+    hidden = np.empty((3, widths.max()), flat.dtype)
     wide_sigma, none = np.empty(inputs), np.zeros(inputs)
     for j in range(inputs):
         wide_sigma[j] = sigma[j % size]

@@ -123,7 +123,7 @@ def scores_by_row(policy: MlpPolicy | CnnPolicy, rows: NDArray[Any], dtype: str)
         raise TypeError("perceptrons only")
     flat, widths = pack(policy, dtype)
     out = np.empty((len(rows), policy.outputs), dtype)
-    hidden = np.empty((2, int(widths.max())), dtype)
+    hidden = np.empty((3, int(widths.max())), dtype)
     kernels.forward_rows(flat, widths, policy.activation == "relu", dtype == "float32", np.ascontiguousarray(rows, dtype), hidden, out)
     return out
 

@@ -10,6 +10,7 @@ Source: policy_smoothing, setting (adaptive adversaries with a total budget).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -94,11 +95,12 @@ def attack(
     seed: int = 0,
     frames: int = 1,
     alpha: float = 0.05,
-    generations: int = 12,
+    generations: int = 20,
     pairs: int = 8,
-    training_episodes: int = 64,
+    training_episodes: int = 128,
     max_steps: int | None = None,
     normalisation: Any = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> AttackResult:
     """Search an adaptive adversary within a budget and report how far it brings the mean return down.
 
@@ -126,6 +128,8 @@ def attack(
         Step limit in place of the environment's.
     normalisation : Normalisation, str, Path or None
         As in `sample_returns`.
+    progress : callable or None
+        Called with (rounds of the search done, rounds in all).
 
     Returns
     -------
@@ -153,7 +157,9 @@ def attack(
     )  # fmt: skip
     game = _Game(plan, float(budget))
     clean = game.play(0, episodes, np.zeros((plan.env.size, plan.env.size + 1)), 0.0)[0]
-    gain, gate = _search(game, facts["seed"], generations, pairs, training_episodes) if budget > 0 else (np.zeros((plan.env.size, plan.env.size + 1)), 0.0)
+    gain, gate = np.zeros((plan.env.size, plan.env.size + 1)), 0.0
+    if budget > 0:
+        gain, gate = _search(game, facts["seed"], generations, pairs, training_episodes, progress or (lambda done, total: None))
     values, spent = game.play(0, episodes, gain, gate)
     return AttackResult(
         env_id, facts["policy_sha256"], facts["sigma"], float(budget), episodes, facts["seed"], float(values.mean()), float(clean.mean()),
@@ -190,6 +196,18 @@ class _Game:
         )  # fmt: skip
         return returns, spent, moments
 
+    def slope(self) -> FloatArray:
+        """Return the unit direction, per coordinate of a frame, in which the gap between the first two outputs grows fastest at the mean."""
+        policy: MlpPolicy = self.plan.policy
+        size, frames = self.plan.env.size, self.plan.frames
+        steps = 1e-3 * np.tile(np.concatenate([np.diag(self.spread), -np.diag(self.spread)]), (1, frames))
+        x = np.tile(self.centre, frames) + steps
+        scores = policy.scores((x - self.plan.shift) / self.plan.scale if self.plan.clip else x)
+        gap = scores[:, -1] - scores[:, 0] if scores.shape[1] > 1 else scores[:, 0]
+        slope = (gap[:size] - gap[size:]) / self.spread
+        length = float(np.linalg.norm(slope))
+        return np.asarray(slope / length if length > 0 else np.ones(size) / np.sqrt(size))
+
     def _learn_scales(self) -> None:
         size = self.plan.env.size
         moments = self._run(_TRAINING, 32, np.zeros((size, size + 1)), 0.0)[2]
@@ -200,48 +218,49 @@ class _Game:
         self.centre, self.spread = centre, np.where(spread > 1e-9, spread, 1.0)
 
 
-def _search(game: _Game, seed: int, generations: int, pairs: int, episodes: int) -> tuple[FloatArray, float]:
+def _search(game: _Game, seed: int, generations: int, pairs: int, episodes: int, progress: Callable[[int, int], None]) -> tuple[FloatArray, float]:
     """Return the gain and gate with the lowest mean return on training episodes."""
     size = game.plan.env.size
     rng = np.random.Generator(np.random.Philox(key=[seed, 0x61747461]))
     first = _TRAINING + 32
-    best, best_score = (np.zeros((size, size + 1)), 0.0), np.inf
 
-    def score(theta: FloatArray) -> float:
-        nonlocal best, best_score
-        gain, gate = theta[:-1].reshape(size, size + 1), float(theta[-1])
-        value = float(game.play(first, episodes, gain, abs(gate))[0].mean())
-        if value < best_score:
-            best, best_score = (gain.copy(), abs(gate)), value
-        return value
+    def score(theta: FloatArray, count: int) -> float:
+        return float(game.play(first, count, theta[:-1].reshape(size, size + 1), abs(float(theta[-1])))[0].mean())
 
-    starts = list(_simple(size, game.budget, game.steps))
-    scores = [score(theta) for theta in starts]
-    theta = starts[int(np.argmin(scores))].copy()
-    scale = max(float(np.linalg.norm(theta[:-1])), 1e-6) / np.sqrt(theta.size)
+    # Everything is scored roughly, the leaders again on more episodes: the lowest of many noisy means would be a lucky one.
+    starts = _simple(size, game.budget, game.steps, game.slope())
+    rough = np.array([score(theta, episodes) for theta in starts])
+    leaders = [starts[k] for k in rough.argsort(kind="stable")[:12]]
+    first += episodes
+    theta = leaders[int(np.argmin([score(leader, 4 * episodes) for leader in leaders]))].copy()
+    finalists = [theta.copy()]
+    step = 0.5 * max(float(np.linalg.norm(theta[:-1])), 1e-6) / np.sqrt(theta.size)
     for generation in range(generations):
-        first = _TRAINING + 32 + (generation + 1) * episodes
-        best_score = score(np.append(best[0].ravel(), best[1]))  # the incumbent on the new episodes
+        progress(generation + 1, generations + 1)
+        first += 4 * episodes
         directions = rng.standard_normal((pairs, theta.size))
-        values = np.array([[score(theta + scale * d), score(theta - scale * d)] for d in directions])
+        values = np.array([[score(theta + step * d, episodes), score(theta - step * d, episodes)] for d in directions])
         ranks = values.ravel().argsort(kind="stable").argsort(kind="stable").reshape(values.shape) / (values.size - 1)
-        theta = theta - 2.0 * scale * (ranks[:, 0] - ranks[:, 1]) @ directions / np.sqrt(pairs)
-        score(theta)
-    return best
+        theta = theta - 2.0 * step * (ranks[:, 0] - ranks[:, 1]) @ directions / np.sqrt(pairs)
+        finalists.append(theta.copy())
+    first += 4 * episodes
+    final = finalists[int(np.argmin([score(f, 4 * episodes) for f in finalists]))]
+    progress(generations + 1, generations + 1)
+    return final[:-1].reshape(size, size + 1), abs(float(final[-1]))
 
 
-def _simple(size: int, budget: float, steps: float) -> list[FloatArray]:
+def _simple(size: int, budget: float, steps: float, slope: FloatArray) -> list[FloatArray]:
     """Return the constant pushes and feedbacks from which the search starts, at several rates of spending."""
+    directions = [*np.eye(size), slope]
     out = []
-    for share in (steps, steps / 4.0, 10.0, 3.0):
+    for share in (steps, steps / 4.0, steps / 16.0, 8.0, 3.0):
         rate = budget / np.sqrt(max(share, 1.0))
-        for j in range(size):
+        for direction in directions:
             for sign in (1.0, -1.0):
                 push, feedback = np.zeros((size, size + 1)), np.zeros((size, size + 1))
-                push[j, 0] = feedback[j, j + 1] = sign * rate
-                out += [np.append(push.ravel(), 0.0), np.append(feedback.ravel(), 0.0), np.append(feedback.ravel(), rate)]
-        for sign in (1.0, -1.0):
-            out.append(np.append(np.eye(size, size + 1, 1).ravel() * sign * rate / np.sqrt(size), 0.0))
+                push[:, 0] = sign * rate * direction
+                feedback[:, 1:] = sign * rate * np.outer(direction, np.where(np.abs(direction) > 0, np.sign(direction), 0.0))
+                out += [np.append(push.ravel(), 0.0), *(np.append(feedback.ravel(), gate * rate) for gate in (0.0, 1.0, 2.0))]
     return out
 
 

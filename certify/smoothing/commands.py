@@ -175,7 +175,7 @@ def reward(
     if noised not in protocols:
         raise ValueError(f"noised must be once or per-copy, got {noised!r}")
     loaded = _load(policy, trust)
-    setting = {
+    setting: dict[str, Any] = {
         "sigma": scale, "seed": seed, "frames": frames, "protocol": protocols[noised], "average": average, "noise": noise, "engine": engine, "device": device,
         "fast": fast, "normalisation": normalisation, "max_steps": max_steps,
     }

@@ -139,6 +139,15 @@ def worst_case_value(game: Game, budget: float, *, grid: int = 200) -> float:
 def worst_case_by_start(game: Game, budget: float, *, grid: int = 200) -> FloatArray:
     """Return what `worst_case_value` returns for each first state, shape (S,).
 
+    Parameters
+    ----------
+    game : Game
+        The finite game.
+    budget : float
+        Total l2 budget of the adversary, not negative.
+    grid : int
+        Parts into which the squared budget is divided.
+
     Source: policy_smoothing, G2b.
 
     Examples
@@ -231,6 +240,18 @@ class StaticAttack:
 
 def static_value(game: Game, perturbation: Any) -> float:
     """Return the exact mean return under perturbations chosen in advance, one for each step.
+
+    Parameters
+    ----------
+    game : Game
+        The finite game.
+    perturbation : array of shape (T,)
+        Perturbation of the observation at each step.
+
+    Raises
+    ------
+    ValueError
+        If its length is not the number of steps.
 
     Source: policy_smoothing, G3.
 
@@ -330,6 +351,11 @@ def clean_return_law(game: Game) -> tuple[FloatArray, FloatArray]:
     """Return the law of the total return without attack: values in increasing order and their probabilities.
 
     Returns that differ by less than 1e-9 count as one.
+
+    Parameters
+    ----------
+    game : Game
+        The finite game.
 
     Source: policy_smoothing, G5.
 

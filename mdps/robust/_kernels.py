@@ -8,6 +8,7 @@ The minimiser is written to `p` unless `p` is empty.  Source: robust_tabular T1,
 from __future__ import annotations
 
 import math
+
 import numpy as np
 from numpy.typing import NDArray
 

@@ -58,7 +58,7 @@ def test_limits_enclose_the_frequency_and_are_wider_than_for_one_time(trials, da
     successes = data.draw(st.integers(0, trials))
     low, high = rate_limits(successes, trials, failure=0.05)
     assert 0 <= low <= successes / trials <= high <= 1
-    if 0 < successes:
+    if successes > 0:
         assert binom.sf(successes - 1, trials, low) <= 0.05
 
 

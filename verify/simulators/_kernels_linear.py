@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from mdps.jit import compiled
@@ -13,7 +15,7 @@ BLOCK = 512
 
 
 @compiled
-def invert(matrix, inverse):  # type: ignore[no-untyped-def]
+def invert(matrix: Any, inverse: Any) -> Any:
     """Write the inverse of a positive definite matrix (d, d) and return the logarithm of its determinant, by Cholesky factors."""
     d = matrix.shape[0]
     factor = np.zeros((d, d))
@@ -42,7 +44,7 @@ def invert(matrix, inverse):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _quadratic(matrix, x):  # type: ignore[no-untyped-def]
+def _quadratic(matrix: Any, x: Any) -> Any:
     """Return x^T M x."""
     total = 0.0
     for i in range(x.shape[0]):
@@ -52,10 +54,11 @@ def _quadratic(matrix, x):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def ucrl2_vtr(  # type: ignore[no-untyped-def]
-    features, theta, cumulative, reward, gain, start, key, steps, delta, diameter, ridge, scale, max_sweeps,
-    checkpoints, regret, switches, episode_start, episode_gain, episode_ratio, totals,
-):
+def ucrl2_vtr(
+    features: Any, theta: Any, cumulative: Any, reward: Any, gain: Any, start: Any, key: Any, steps: Any, delta: Any, diameter: Any,
+    ridge: Any, scale: Any, max_sweeps: Any, checkpoints: Any, regret: Any, switches: Any, episode_start: Any, episode_gain: Any,
+    episode_ratio: Any, totals: Any,
+) -> Any:
     """Run UCRL2-VTR with the Hoeffding radius on a model of two states once; return the number of episodes.
 
     features (2, A, 2, d): phi(s, a, s'); theta (d,): the truth.  The optimistic kernel of (s, a) is the interval of p(1 | s, a) that
@@ -171,10 +174,10 @@ def ucrl2_vtr(  # type: ignore[no-untyped-def]
 
 
 @compiled
-def olsvi_fh(  # type: ignore[no-untyped-def]
-    features, cumulative, reward, gain, start, key, steps, horizon, bonus, ridge,
-    checkpoints, regret, switches, optimism,
-):
+def olsvi_fh(
+    features: Any, cumulative: Any, reward: Any, gain: Any, start: Any, key: Any, steps: Any, horizon: Any, bonus: Any, ridge: Any,
+    checkpoints: Any, regret: Any, switches: Any, optimism: Any,
+) -> Any:
     """Run OLSVI.FH once (episodes of `horizon` steps, data of all stages pooled); return the number of episodes.
 
     features (S, A, d).  optimism (K,): optimistic value of the first state of each episode divided by the horizon.

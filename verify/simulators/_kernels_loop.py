@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from mdps.jit import compiled
@@ -13,15 +15,14 @@ BLOCK = 512
 
 
 @compiled
-def _choose(excess, optimism, priority, limit):  # type: ignore[no-untyped-def]
+def _choose(excess: Any, optimism: Any, priority: Any, limit: Any) -> Any:
     """Return the admissible hypothesis of largest gain (ties: largest priority) and whether any is admissible."""
     chosen = -1
     for f in range(excess.shape[0]):
         if excess[f] > limit:
             continue
-        if chosen < 0 or optimism[f] > optimism[chosen] + 1e-12:
-            chosen = f
-        elif optimism[f] >= optimism[chosen] - 1e-12 and priority[f] > priority[chosen]:
+        tied = chosen >= 0 and optimism[f] >= optimism[chosen] - 1e-12 and priority[f] > priority[chosen]
+        if chosen < 0 or optimism[f] > optimism[chosen] + 1e-12 or tied:
             chosen = f
     if chosen >= 0:
         return chosen, True
@@ -29,10 +30,11 @@ def _choose(excess, optimism, priority, limit):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def loop(  # type: ignore[no-untyped-def]
-    cumulative, reward, gain, target, value, optimism, policy, error, backup, place, priority, truth, beta, patience, start, key, steps,
-    checkpoints, regret, switches, parts, insample, episode_start, episode_choice, totals,
-):
+def loop(
+    cumulative: Any, reward: Any, gain: Any, target: Any, value: Any, optimism: Any, policy: Any, error: Any, backup: Any, place: Any,
+    priority: Any, truth: Any, beta: Any, patience: Any, start: Any, key: Any, steps: Any, checkpoints: Any, regret: Any, switches: Any,
+    parts: Any, insample: Any, episode_start: Any, episode_choice: Any, totals: Any,
+) -> Any:
     """Run LOOP with the Bellman discrepancy once; return the number of updates.
 
     Shapes: cumulative (S, A, S); reward (S, A); target (S, A, G): Q_g + J_g; value (H, S); optimism (H,): J_f; policy (H, S);
@@ -98,10 +100,11 @@ def loop(  # type: ignore[no-untyped-def]
 
 
 @compiled
-def mle_loop(  # type: ignore[no-untyped-def]
-    cumulative, reward, gain, log_model, distance, optimism, policy, priority, truth, beta, patience, start, key, steps,
-    checkpoints, regret, switches, insample, episode_start, episode_choice, totals,
-):
+def mle_loop(
+    cumulative: Any, reward: Any, gain: Any, log_model: Any, distance: Any, optimism: Any, policy: Any, priority: Any, truth: Any,
+    beta: Any, patience: Any, start: Any, key: Any, steps: Any, checkpoints: Any, regret: Any, switches: Any, insample: Any,
+    episode_start: Any, episode_choice: Any, totals: Any,
+) -> Any:
     """Run MLE-LOOP once; return the number of updates.  A hypothesis that left the set in use never comes back.
 
     Shapes: log_model (H, S, A, S): log P_f; distance (H, S, A): squared total variation between P_f and the truth; the others as in

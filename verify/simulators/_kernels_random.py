@@ -5,6 +5,8 @@ Step t of a stream with a given key always draws the same numbers, whatever ran 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from mdps.jit import compiled
@@ -22,7 +24,7 @@ _UNIT = 2.0**-53
 
 
 @compiled(inline=True)
-def philox(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
+def philox(c0: Any, c1: Any, c2: Any, c3: Any, k0: Any, k1: Any) -> Any:
     """Return the four 32-bit words, as uint64, of the block with counter (c0, c1, c2, c3) and key (k0, k1)."""
     for _ in range(10):
         product_0 = _MULTIPLIER_0 * c0
@@ -35,7 +37,7 @@ def philox(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
 
 
 @compiled(inline=True)
-def uniforms(key, step):  # type: ignore[no-untyped-def]
+def uniforms(key: Any, step: Any) -> Any:
     """Return two independent numbers in [0, 1), 53 bits each, of step number `step` in the stream of `key` (two uint64 below 2^32)."""
     counter = np.uint64(step)
     zero = np.uint64(0)
@@ -44,14 +46,14 @@ def uniforms(key, step):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def refill(key, first, u, v):  # type: ignore[no-untyped-def]
+def refill(key: Any, first: Any, u: Any, v: Any) -> Any:
     """Fill `u` and `v` with the numbers of steps `first`, `first` + 1, ...: a plain loop that the compiler can vectorise."""
     for i in range(u.shape[0]):
         u[i], v[i] = uniforms(key, first + i)
 
 
 @compiled
-def draw(cumulative, u):  # type: ignore[no-untyped-def]
+def draw(cumulative: Any, u: Any) -> Any:
     """Return the first index whose cumulative probability exceeds `u`; the last entry counts as 1 whatever its rounding."""
     last = cumulative.shape[0] - 1
     if last < 16:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from mdps.jit import compiled
@@ -14,7 +16,7 @@ BLOCK = 512
 
 
 @compiled
-def extended_value_iteration(p_hat, rewards, widths, tolerance, max_sweeps, policy):  # type: ignore[no-untyped-def]
+def extended_value_iteration(p_hat: Any, rewards: Any, widths: Any, tolerance: Any, max_sweeps: Any, policy: Any) -> Any:
     """Fill `policy` with the optimistic policy and return (least increment, largest increment, sweeps) of the last sweep.
 
     Every sweep reads the previous values only (Jacobi) and starts each inner maximum from `p_hat` again: moving half the width onto
@@ -68,10 +70,11 @@ def extended_value_iteration(p_hat, rewards, widths, tolerance, max_sweeps, poli
 
 
 @compiled
-def ucrl2(  # type: ignore[no-untyped-def]
-    transition, cumulative, reward, gain, bernoulli, start, key, steps, delta, state_factor, max_sweeps,
-    checkpoints, regret, switches, episode_start, episode_gain, episode_ratio, totals,
-):
+def ucrl2(
+    transition: Any, cumulative: Any, reward: Any, gain: Any, bernoulli: Any, start: Any, key: Any, steps: Any, delta: Any,
+    state_factor: Any, max_sweeps: Any, checkpoints: Any, regret: Any, switches: Any, episode_start: Any, episode_gain: Any,
+    episode_ratio: Any, totals: Any,
+) -> Any:
     """Run UCRL2 once; return the number of episodes.
 
     Shapes: transition, cumulative (S, A, S); reward (S, A); checkpoints, regret, switches (C,); episode_start, episode_gain (K,);

@@ -120,7 +120,8 @@ def ucrl2_vtr(
 
 def olsvi_horizon(span: float, dimension: int, steps: int) -> int:
     """Return the episode length max(sqrt(sp) T^(1/4) d^(-3/4), (sp T / d^2)^(1/3)), rounded up, at least 2."""
-    return max(2, math.ceil(max(math.sqrt(span) * steps**0.25 * dimension**-0.75, (span * steps / dimension**2) ** (1.0 / 3.0))))
+    longest = max(math.sqrt(span) * steps**0.25 * float(dimension) ** -0.75, (span * steps / dimension**2) ** (1.0 / 3.0))
+    return max(2, math.ceil(float(longest)))
 
 
 def olsvi_fh(

@@ -141,9 +141,9 @@ class Common:
         require_open_unit("delta", delta)
         if hasattr(seeds, "__index__"):
             require_int("seeds", seeds, minimum=1)
-            numbers = tuple(range(int(seeds)))  # type: ignore[arg-type]
+            numbers = tuple(range(int(seeds)))
         else:
-            numbers = tuple(int(s) for s in seeds)  # type: ignore[union-attr]
+            numbers = tuple(int(s) for s in seeds)
             if not numbers or min(numbers) < 0 or len(set(numbers)) < len(numbers):
                 raise ValueError(f"seeds must be a count or different non-negative replicate numbers, got {seeds!r}")
         if jobs is not None:

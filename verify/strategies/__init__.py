@@ -1,6 +1,6 @@
 """Hypothesis strategies for models, policies, laws, data and classes: valid by construction, small after shrinking.
 
-Sizes are drawn first; the entries come as one string of bytes and become small integer weights, of which zero is the most common and
+Sizes are drawn first; each state is one string of bytes that becomes small integer weights and rewards, of which zero is the most common and
 the simplest.  A row without weight is a loop to its own state, so the simplest model of all is one absorbing state without reward.
 Exact zeros, absorbing states, ties, periodic chains and single actions are therefore frequent, and what is left after shrinking can
 be read.

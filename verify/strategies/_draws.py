@@ -89,21 +89,18 @@ def draw_states(
 ) -> States:
     """Draw between count[0] and count[1] states with `groups` groups of rows each; `actions` is how many are used and the most there are.
 
-    There is a block of bytes for each of the most states there may be, and one integer whose bits say which of them exist: clearing a
-    bit deletes a state and leaves the others as they are.  A block has for each row one byte for each successor (the state itself
-    last, its next neighbours before it), one for the reward and one for the mask, and then one for the initial distribution.
+    Each state is one string of bytes, so that one can be deleted and the others stay as they are.  It has for each row one byte for
+    each successor (the state itself last, its next neighbours before it), one for the reward and one for the mask, and then one for
+    the initial distribution and one that, in the first state, chooses the kind of kernel.
     Successors are counted from the state itself, so that a state keeps its meaning when others go; nearer ones stand at later bytes,
     so that sorting bytes moves weight there.
     """
     smallest, room = count
-    exist = draw(_subsets(room))
-    slots = [k for k in range(room) if exist >> k & 1]
-    slots += [k for k in range(room) if not exist >> k & 1][: max(0, smallest - len(slots))]
-    S, (used, most) = len(slots), actions
-    tape = draw_codes(draw, (1 + room * (groups * most * (room + 2) + 1),))
-    shape = int(tape[0]) % 6
-    flat = tape[1:].reshape(room, -1)[sorted(slots)]
-    codes = flat[:, :-1].reshape(S, groups, most, room + 2)[:, :, :used].reshape(S, groups * used, room + 2)
+    S, (used, most) = draw(_integers(smallest, room)), actions
+    block = _bytes(groups * most * (room + 2) + 2)
+    flat = np.frombuffer(b"".join([draw(block) for _ in range(S)]), dtype=np.uint8).reshape(S, -1)
+    shape = int(flat[0, -1]) % 6
+    codes = flat[:, :-2].reshape(S, groups, most, room + 2)[:, :, :used].reshape(S, groups * used, room + 2)
     # weighted rows four times in six, one successor for each row once, a cycle under action 0 once
     if shape < 4:
         near = _WEIGHTS[codes[:, :, room - S : room]][:, :, ::-1]
@@ -119,7 +116,7 @@ def draw_states(
         near = near.copy()
         near[:, ::used, 1 % S] += 1.0
     state, row, offset = _places(S, groups * used)
-    return States(normalised(near[state, row, offset], _unit_rows(S)[:, None, :]), codes[:, :, room], codes[:, :, room + 1], _WEIGHTS[flat[:, -1]])
+    return States(normalised(near[state, row, offset], _unit_rows(S)[:, None, :]), codes[:, :, room], codes[:, :, room + 1], _WEIGHTS[flat[:, -2]])
 
 
 def mask_of(codes: NDArray[np.uint8], keep_first: bool) -> NDArray[np.bool_]:
@@ -146,8 +143,8 @@ def _bytes(count: int) -> st.SearchStrategy[bytes]:
 
 
 @lru_cache(maxsize=64)
-def _subsets(size: int) -> st.SearchStrategy[int]:
-    return st.integers(1, 2**size - 1)
+def _integers(low: int, high: int) -> st.SearchStrategy[int]:
+    return st.integers(low, high)
 
 
 @lru_cache(maxsize=64)

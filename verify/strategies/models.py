@@ -127,7 +127,8 @@ def tabular_mdps(
     def build(draw: Draw) -> TabularMDP:
         from mdps import TabularMDP
 
-        A = draw(counts)
+        # the states come last, so that dropping one leaves nothing behind it
+        A, gamma = draw(counts), draw(drawn)
         states = draw_states(draw, (min_states, max_states), (A, max_actions), communicating=communicating)
         S = len(states.kernel)
         reward = levels[states.reward_codes % levels.size]
@@ -138,7 +139,7 @@ def tabular_mdps(
             from scipy.sparse import csr_array
 
             handed = csr_array(states.kernel.reshape(S * A, S))
-        return TabularMDP(handed, reward, discount=draw(drawn), action_mask=mask, initial=first)
+        return TabularMDP(handed, reward, discount=gamma, action_mask=mask, initial=first)
 
     return build()
 

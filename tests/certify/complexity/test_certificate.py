@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 
-import mdps
 import numpy as np
 import pytest
+
+import mdps
 from certify.complexity import (
     confidence_radius,
     linear_mixture_regret_certificate,

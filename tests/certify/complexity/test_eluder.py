@@ -6,10 +6,11 @@ from itertools import permutations
 
 import numpy as np
 import pytest
-from certify.complexity import eluder_dimension
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+
+from certify.complexity import eluder_dimension
 
 small_classes = st.integers(1, 4).flatmap(
     lambda functions: st.integers(1, 4).flatmap(

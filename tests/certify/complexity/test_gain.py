@@ -6,9 +6,10 @@ from itertools import combinations_with_replacement
 
 import numpy as np
 import pytest
-from certify.complexity import agec, effective_dimension, information_gain
 from hypothesis import given
 from hypothesis import strategies as st
+
+from certify.complexity import agec, effective_dimension, information_gain
 
 
 def rbf(width: float):  # type: ignore[no-untyped-def]

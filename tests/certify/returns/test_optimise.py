@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 import mdps
 from certify.returns import (
-    constrained, expected_utility, homeostasis, log_periodic, maximise_cvar, optimise, piecewise_linear, target_return,
+    constrained,
+    expected_utility,
+    homeostasis,
+    log_periodic,
+    maximise_cvar,
+    optimise,
+    piecewise_linear,
+    target_return,
 )  # fmt: skip
 from verify.checks.distributional_dp._oracle import acceptance, achievable, random_lattice
 

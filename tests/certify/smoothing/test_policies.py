@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,9 @@ def test_sb3_weights_activation_and_head(sb3_zip: Any, files: Any) -> None:
     np.testing.assert_allclose(policy.scores(x), plain_forward(policy, x), rtol=2e-5, atol=2e-5)
 
 
-@pytest.mark.parametrize(("text", "activation"), [("<class 'torch.nn.modules.activation.ReLU'>", "relu"), ("<class 'torch.nn.modules.activation.Tanh'>", "tanh")])
-def test_sb3_activation_is_read_from_the_json(sb3_zip: Any, files: Any, text: str, activation: str) -> None:
+@pytest.mark.parametrize(("name", "activation"), [("ReLU", "relu"), ("Tanh", "tanh")])
+def test_sb3_activation_is_read_from_the_json(sb3_zip: Any, files: Any, name: str, activation: str) -> None:
+    text = f"<class 'torch.nn.modules.activation.{name}'>"
     assert load_policy(sb3_zip(data=files.sb3_data(policy_kwargs={"activation_fn": text}))).activation == activation
 
 
@@ -106,7 +108,7 @@ def test_sb3_tensors_that_cannot_be_rebuilt_are_refused(sb3_zip: Any, files: Any
 def test_npz_round_trip(tmp_path_factory: pytest.TempPathFactory, hidden: list[int], outputs: int, activation: str, seed: int) -> None:
     rng, widths = np.random.default_rng(seed), [3, *hidden, outputs]
     policy = MlpPolicy(
-        tuple(rng.normal(size=pair) for pair in zip(widths[:-1], widths[1:], strict=True)), tuple(rng.normal(size=n) for n in widths[1:]),
+        tuple(rng.normal(size=pair) for pair in pairwise(widths)), tuple(rng.normal(size=n) for n in widths[1:]),
         activation, Head("box", (-1.0,) * outputs, (2.0,) * outputs, squash=True),
     )  # fmt: skip
     path = tmp_path_factory.mktemp("npz") / "policy.npz"
@@ -219,9 +221,10 @@ def test_nature_cnn_equals_stable_baselines(tmp_path: Path) -> None:
 
 def test_torch_needs_trust_and_then_agrees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch = pytest.importorskip("torch", reason="needs the extra [torch]")
+    expression = "torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.Tanh(), torch.nn.Linear(6, 2))"
     net = torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.Tanh(), torch.nn.Linear(6, 2))
     torch.save(net.state_dict(), tmp_path / "net.pth")
-    (tmp_path / "my_nets.py").write_text("import torch\ndef make():\n    return torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.Tanh(), torch.nn.Linear(6, 2))\n")
+    (tmp_path / "my_nets.py").write_text(f"import torch\ndef make():\n    return {expression}\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ValueError, match="trust=True"):
         load_policy(tmp_path / "net.pth")

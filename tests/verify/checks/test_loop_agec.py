@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from verify import run
 from verify.checks.loop_agec import CHECKS
 from verify.checks.loop_agec._exact import leaving_probability

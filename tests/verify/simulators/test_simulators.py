@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 
-import mdps
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+import mdps
+from certify.complexity import value_class
 from mdps.families import gamble, river_swim, two_loops
 from theory import loop_agec
 from verify.checks.loop_agec._classes import near_class
@@ -339,8 +341,6 @@ def test_other_refusals() -> None:
     masked = mdps.TabularMDP(np.ones((1, 2, 1)), np.zeros((1, 2)), action_mask=np.array([[True, False]]))
     with pytest.raises(ValueError, match="allow every action"):
         simulate(masked, steps=10, seeds=1)
+    plain = value_class(near_class(0).mdp, near_class(0).action_value, near_class(0).gain)
     with pytest.raises(ValueError, match="must come from models"):
-        base = near_class(0)
-        from certify.complexity import value_class
-
-        simulate(value_class(base.mdp, base.action_value, base.gain), algorithm="mle-loop", steps=10, seeds=1)
+        simulate(plain, algorithm="mle-loop", steps=10, seeds=1)

@@ -73,7 +73,7 @@ def _adversary(kind: str, seed: int, beta: float, steps: int, adversary: str, po
             break
         offered = magnitude[allowed]
         if adversary == "greedy":
-            f, x = np.unravel_index(int(np.argmax(offered)), offered.shape)
+            f, x = divmod(int(np.argmax(offered)), offered.shape[1])
         else:
             f, x = int(rng.integers(len(allowed))), int(rng.integers(values.shape[1]))
         errors[t] = offered[f, x]
@@ -135,7 +135,7 @@ def two_dimensional_class() -> FloatArray:
     """Return a class of linear functions in two dimensions on seven points whose dimension at scale 0.5 is five."""
     angles = np.pi * np.arange(12) / 12.0
     points = np.array([[1.0, -0.5], [1.0, 0.5], [-0.75, 0.5], [0.5, -0.75], [-0.75, -0.25], [-1.0, -0.25], [0.0, 0.25]])
-    return np.stack([np.cos(angles), np.sin(angles)], axis=1) @ points.T
+    return np.asarray(np.stack([np.cos(angles), np.sin(angles)], axis=1) @ points.T)
 
 
 def _eluder_instances(budget: str, seed: int) -> Iterator[Instance]:
@@ -270,10 +270,12 @@ def _potential_with(instance: Instance, constant: float) -> tuple[Estimate, Esti
     kind, d, steps = str(instance.params["kind"]), int(instance.params["d"]), int(instance.params["steps"])
     rng = np.random.Generator(np.random.Philox(int(instance.params["seed"])))
     ridge = 1.0
+    x: FloatArray
+    w: FloatArray
     if kind == "orthonormal":
         x, w = np.eye(d), np.eye(d)
     elif kind == "aligned":
-        x, w = np.ones((steps, 1)), (np.arange(1, steps + 1) ** -0.5)[:, None]
+        x, w = np.ones((steps, 1)), np.asarray(np.arange(1, steps + 1) ** -0.5, dtype=np.float64)[:, None]
     else:
         x, w = rng.normal(size=(steps, d)) * rng.uniform(0.2, 2.0), rng.normal(size=(steps, d))
         ridge = float(rng.uniform(0.1, 2.0))

@@ -70,8 +70,9 @@ def _switch_figure(figure: Figure) -> None:
         axes.semilogx(run.checkpoints, run.switches.mean(axis=0), "-", color=colour, label=f"LOOP, radius x {scale:g}")
     grid = run.checkpoints.astype(float)
     d = hard(0.06).dimension(steps**-0.5).upper
-    beta = loop_agec.class_radius(hard(0.06).span, 8, 16, grid, 0.05)
-    axes.semilogx(grid, [loop_agec.switching_bound(d, b, hard(0.06).largest_error, t) for b, t in zip(beta, grid, strict=True)], color=RED, label="bound")
+    span, largest = hard(0.06).span, hard(0.06).largest_error
+    bounds = [loop_agec.switching_bound(d, loop_agec.class_radius(span, 8, 16, t, 0.05), largest, t) for t in grid.tolist()]
+    axes.semilogx(grid, bounds, color=RED, label="bound")
     axes.set_yscale("log")
     axes.set_xlabel("steps (log scale)")
     axes.set_ylabel("updates (log scale)")
@@ -307,7 +308,9 @@ def _reference_figure(figure: Figure) -> None:
         axes.loglog(t, loop_agec.ucrl2_regret_bound(mdps.diameter(mdp), states, 2, t, 0.05), "--", color=colour, label=f"34 D S sqrt(A T log), S = {states}")
     axes.loglog(t, run.gain * t, ":", color=GREY, label=r"$J^* T$, S = 6")
     published = np.array([[3e4, 12052.0, 388.0], [1e5, 29535.0, 2513.0], [3e5, 41533.0, 4114.0], [1e6, 64703.0, 5886.0]])
-    axes.errorbar(*published.T[:2], yerr=published[:, 2], fmt="s", color=ORANGE, markersize=4, capsize=3, label="reference figures, S = 6 (1 sd)")
+    axes.errorbar(
+        published[:, 0], published[:, 1], yerr=published[:, 2], fmt="s", color=ORANGE, markersize=4, capsize=3, label="reference, S = 6 (1 sd)"
+    )
     axes.set_xlabel("steps")
     axes.set_ylabel("regret")
     axes.set_title("UCRL2 with published constants, Bernoulli rewards, 95% bands")

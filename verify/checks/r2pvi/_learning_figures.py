@@ -62,7 +62,8 @@ def printed(figure: Figure) -> None:
     axis.set_yscale("log")
     axis.set_xlabel("trajectories")
     axis.set_ylabel("bound on the suboptimality, λ = 0.5")
-    axis.legend(fontsize="small")
+    axis.set_ylim(top=1e8)
+    axis.legend(fontsize="small", ncols=2, loc="upper right")
 
 
 def drpvi(figure: Figure) -> None:
@@ -82,21 +83,20 @@ def drpvi(figure: Figure) -> None:
 
 
 def rate(figure: Figure) -> None:
-    """Draw the bound sum, the regression error and the loss against the number of trajectories."""
+    """Draw the bound sum, with and without coverage, and the regression error against the number of trajectories."""
     from verify.checks.r2pvi._learning import SIZES as CURVE_SIZES
     from verify.checks.r2pvi._learning import curves, slope
 
     axis = figure.subplots()
     found = curves(24)
-    for name, label in (("bound", "sum of the penalty"), ("error", "regression error"), ("loss", "loss on this fixed model")):
-        mean = found[name].mean(axis=1)
-        fitted = f", slope {slope(CURVE_SIZES, found[name])[0]:.2f}" if name != "loss" else ""
-        axis.plot(CURVE_SIZES, np.maximum(mean, 1e-6), "o-", ms=4, label=label + fitted)
+    for name, label in (("uncovered", "sum of the penalty, best action never played"), ("bound", "sum of the penalty"), ("error", "regression error")):
+        axis.plot(CURVE_SIZES, found[name].mean(axis=1), "o-", ms=4, label=f"{label}, slope {slope(CURVE_SIZES, found[name])[0]:.2f}")
     axis.set_xscale("log")
     axis.set_yscale("log")
+    axis.set_ylim(top=30.0)
     axis.set_xlabel("trajectories")
-    axis.set_ylabel("mean over data sets (loss floored at 1e-6)")
-    axis.legend(fontsize="small")
+    axis.set_ylabel("mean over data sets")
+    axis.legend(fontsize="small", loc="upper right")
 
 
 def local(figure: Figure) -> None:
@@ -161,7 +161,8 @@ def timing(figure: Figure) -> None:
     axis.set_yscale("log")
     axis.set_xlabel("number of factors d, 1000 samples")
     axis.set_ylabel("milliseconds for one step (measured here)")
-    axis.legend(fontsize="small")
+    axis.set_ylim(top=30.0 * axis.get_ylim()[1])
+    axis.legend(fontsize="small", loc="upper left")
 
 
 def put_table(figure: Figure) -> None:

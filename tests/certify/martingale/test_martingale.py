@@ -130,7 +130,7 @@ def test_clstd_is_the_plain_sum_over_paths():
 def test_stochastic_methods_settle_at_their_fixed_points(method, exact, extra):
     model = BrownianMotion(reward=X**2)
     paths = model.sample(paths=20_000, steps=8, seed=11)
-    size = 0.2 if method == "cgtd" else 2.0  # two slow time scales: it is only asked to stay where it belongs
+    size = 0.02 if method == "cgtd" else 2.0  # two slow time scales: it is only asked to stay where it belongs
     fitted = evaluate(paths, PHI, method=method, step=lambda k: size / (1 + k / 200) ** 0.9, reward_rule="left", **extra)
     end = fixed_point(model, PHI, method=exact, steps=8, **({"trace": extra["trace"]} if "trace" in extra else {})).theta[0]
     assert fitted.history[10_000:].mean() == pytest.approx(end, abs=0.15)

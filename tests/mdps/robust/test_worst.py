@@ -132,6 +132,7 @@ def random_instance(rng):
         q[rng.random(n) < 0.3] = 0.0
         q[0] += q.sum() == 0
     q[q < 1e-3] = 0.0
+    q[0] += q.sum() == 0
     z = rng.uniform(0, 3, n)
     if rng.random() < 0.4:
         z = np.round(z)

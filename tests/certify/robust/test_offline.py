@@ -1,0 +1,148 @@
+"""The offline learners: the published tables digit for digit, the split certificate on known models, exact duals, bad input."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from certify.robust import exact_value, offline_dataset, r2pvi, sample_dataset
+from certify.robust._duals import constrained_tv
+from mdps.families import random_linear, simulated_linear_mdp
+from verify.checks.r2pvi import _published as published
+
+RETURNS = {
+    "PEVI": (1.5536, 1.3916, 1.2296, 1.0676, 0.9056, 0.7436),
+    "R2PVI-TV": (1.3998, 1.3198, 1.2398, 1.1598, 1.0798, 0.9998),
+    "R2PVI-KL": (1.4861, 1.3601, 1.2341, 1.1081, 0.9821, 0.8561),
+    "DRPVI": (1.351, 1.297, 1.243, 1.189, 1.135, 1.081),
+    "chi2 as published": (1.3248, 1.2848, 1.2448, 1.2048, 1.1648, 1.1248),
+    "chi2 with sup": (1.5198, 1.3758, 1.2318, 1.0878, 0.9438, 0.7998),
+}
+
+PUT = {
+    ("pevi", np.inf): (6.279, 5.020, 2.199, 0.295, 0.0),
+    ("tv", 5.0): (4.769, 4.319, 2.211, 0.572, 0.0),
+    ("tv", 3.0): (3.798, 3.304, 2.121, 0.870, 0.0),
+    ("tv", 1.0): (1.407, 1.318, 1.140, 0.877, 0.553),
+    ("drpvi-exact", 0.025): (5.655, 4.866, 2.198, 0.294, 0.0),
+    ("drpvi-exact", 0.1): (3.882, 3.348, 2.145, 0.841, 0.0),
+    ("drpvi-exact", 0.2): (2.157, 2.039, 1.586, 0.936, 0.277),
+}
+
+SEARCHED = {0.025: (4.960, 4.328, 2.164, 0.397, 0.0), 0.1: (3.852, 3.278, 2.105, 0.841, 0.0), 0.2: (1.493, 1.419, 1.203, 0.883, 0.553)}
+
+VALUES = {
+    "tv": (0.0500, 0.1000, 0.1999, 0.4998, 0.9995, 1.6243, 1.6243),
+    "kl": (1.1727, 1.3452, 1.5830, 1.6220, 1.6236, 1.6240, 1.6242),
+    "chi2": (1.6200, 1.6221, 1.6232, 1.6238, 1.6240, 1.6241, 1.6242),
+}
+
+
+@pytest.mark.parametrize("name", RETURNS)
+def test_expected_returns_of_the_official_settings(name):
+    digits = 3 if name == "DRPVI" else 4
+    assert published.returns(published.ROWS[name]) == pytest.approx(np.array(RETURNS[name]), abs=0.51 * 10.0**-digits + 1e-6)
+
+
+@pytest.mark.parametrize(("method", "size"), PUT)
+def test_the_put_table_to_the_printed_digits(method, size):
+    assert published.put_row(method, size) == pytest.approx(np.array(PUT[method, size]), abs=5.1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("radius", SEARCHED)
+def test_the_put_table_with_the_published_local_search(radius):
+    assert published.put_row("drpvi", radius) == pytest.approx(np.array(SEARCHED[radius]), abs=5.1e-4)
+
+
+def test_the_put_on_its_lattice():
+    cases = {(None, 1.0): 3.905400, ("tv", 5.0): 3.227057, ("tv", 3.0): 2.349088, ("tv", 1.0): 0.868633, ("kl", 5.0): 2.726023, ("kl", 1.0): 1.518864}
+    for (divergence, penalty), value in cases.items():
+        assert published.put_lattice(divergence, penalty)[0] == pytest.approx(value, abs=1e-6)
+
+
+@pytest.mark.parametrize("divergence", VALUES)
+def test_exact_values_of_the_simulated_model(divergence):
+    mdp = simulated_linear_mdp(0.2)
+    found = [exact_value(mdp, divergence=divergence, penalty=p).value[0, 0] for p in (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)]
+    assert found == pytest.approx(list(VALUES[divergence]), abs=5.1e-5)
+
+
+def test_reference_weights_of_the_legacy_data_set():
+    pairs = {("pevi", None): (1.106647, 1.209125), ("tv", 0.1): (0.810611, 0.804209), ("tv", 1.0): (1.070421, 1.185977),
+             ("kl", 0.1): (0.935515, 0.972710), ("kl", 1.0): (1.032535, 1.205656)}  # fmt: skip
+    for (kind, penalty), expected in pairs.items():
+        row = {"method": "pevi"} if kind == "pevi" else {"divergence": kind, "penalty": penalty}
+        found = published.official(0, **row)
+        weights = found.weights[0] + published.simulated_model().weights[0]
+        assert weights[[0, 3]] == pytest.approx(np.array(expected), abs=1e-6)
+
+
+@pytest.mark.parametrize(("divergence", "penalty"), [("tv", 0.5), ("kl", 0.5), ("chi2", 1.0)])
+def test_the_split_certificate_holds_and_says_something(divergence, penalty):
+    mdp = random_linear(5, 3, 3, horizon=3, seed=4)
+    best = exact_value(mdp, divergence=divergence, penalty=penalty)
+    for seed in range(8):
+        data = sample_dataset(mdp, trajectories=6000, seed=seed)
+        found = r2pvi(data, mdp.features, mdp.reward_weights, divergence=divergence, penalty=penalty, ridge=0.1)
+        assert found.certified
+        assert found.alpha == 0.1
+        assert np.all(found.lower <= best.value[0] + 1e-9)
+        assert np.all(found.upper >= best.value[0] - 1e-9)
+        assert found.suboptimality_bound == pytest.approx(found.upper - found.lower)
+        assert found.suboptimality_bound.max() < 3.0
+        assert found.assumptions
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 10**6), st.floats(0, 1))
+def test_constrained_duals_are_at_least_any_grid_search(seed, radius):
+    rng = np.random.default_rng(seed)
+    values, weights = rng.uniform(0, 3, 12), rng.normal(size=(2, 12)) / 6
+    found, _ = constrained_tv(weights, values, np.full(2, radius), 0.0, 3.0)
+    levels = np.linspace(0, 3, 400)
+    best = (weights @ np.minimum(values[:, None], levels) - radius * levels).max(axis=1)
+    assert np.all(found >= best - 1e-9)
+
+
+def test_an_unvisited_factor_is_flagged():
+    data = offline_dataset(np.zeros((20, 3), int), np.zeros((20, 2), int))
+    features = np.zeros((2, 2, 2))
+    features[:, 0], features[:, 1] = [1.0, 0.0], [0.0, 1.0]
+    found = r2pvi(data, features, [0.1, 0.5], divergence="kl", penalty=0.5, beta=0.1)
+    kinds = {warning.kind for warning in found.warnings}
+    assert {"unvisited-factor", "optimistic-kl"} <= kinds
+    observed = r2pvi(data, features, [0.1, 0.5], divergence="tv", penalty=0.5, beta=0.1, minimum="observed")
+    assert "observed-minimum" in {warning.kind for warning in observed.warnings}
+
+
+BAD = [
+    ({"penalty": 0.0}, "penalty"),
+    ({"penalty": -1.0}, "penalty"),
+    ({"penalty": None}, "penalty"),
+    ({"divergence": "hellinger"}, "divergence"),
+    ({"method": "sarsa"}, "method"),
+    ({"ridge": 0.0}, "ridge"),
+    ({"beta": -1.0}, "beta"),
+    ({"beta": "guess"}, "beta"),
+    ({"delta": 0.0}, "delta"),
+    ({"delta": 1.5}, "delta"),
+    ({"features": np.full((2, 2, 2), 0.6)}, "features"),
+    ({"features": np.array([[[1.5, -0.5]] * 2] * 2)}, "features"),
+    ({"reward_weights": [3.0, 0.0]}, "reward"),
+    ({"reward_weights": [np.nan, 0.0]}, "reward_weights"),
+    ({"reward_weights": [0.1, 0.2, 0.3]}, "reward_weights"),
+    ({"method": "drpvi", "radius": -0.1, "penalty": None}, "radius"),
+    ({"method": "drvi-l", "radius": 0.1, "penalty": None, "divergence": "kl", "beta": "split-certificate"}, "certificate"),
+    ({"protocol": "draft"}, "protocol"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), BAD)
+def test_bad_input_is_refused(change, message):
+    arguments = {"features": np.full((2, 2, 2), 0.5), "reward_weights": [0.1, 0.2], "divergence": "tv", "penalty": 1.0, **change}
+    data = offline_dataset([[0, 1, 0], [1, 0, 1]], [[0, 1], [1, 0]])
+    with pytest.raises(ValueError, match=message):
+        r2pvi(data, arguments.pop("features"), arguments.pop("reward_weights"), **arguments)

@@ -45,7 +45,6 @@ def contractions(figure: Figure) -> None:
     right.loglog(eps, 0.9 / (4 * eps), "o-", ms=4, color=RED, label="greedy operator")
     right.loglog(eps, np.full_like(eps, 0.9), color=GREY, label=r"a fixed policy: $\gamma = 0.9$")
     _finish(right, "The greedy operator expands without limit", r"$\varepsilon$ (inputs at distance $4\varepsilon$)", r"$W_1$ after / before")
-    figure.tight_layout()
 
 
 def projections(figure: Figure) -> None:
@@ -64,7 +63,6 @@ def projections(figure: Figure) -> None:
             ax.step(np.concatenate([[-0.05], x, [1.05]]), np.concatenate([[0.0], np.cumsum(p), [1.0]]), where="post", color=colour, label=label)
         error = float(wasserstein(law, projected))
         _finish(ax, f"{name}: $W_1$ = {error:.3f}, mean {float(projected.mean()) - float(law.mean()):+.3f}", "value", "distribution function")
-    figure.tight_layout()
 
 
 def projection_errors(figure: Figure) -> None:
@@ -101,7 +99,6 @@ def projection_errors(figure: Figure) -> None:
     right.loglog(sizes, bounds.quantile_fixed_point_wasserstein(span, sizes, 0.5), color=BLUE, label=r"$R/(2m(1-\gamma))$")
     right.loglog(sizes, bounds.quantile_fixed_point_wasserstein_book(span, sizes, 0.5), color=RED, label=r"$3R/(2m(1-\gamma))$")
     _finish(right, r"Quantile, random chain, $\gamma$ = 0.5", "atoms m", "error")
-    figure.tight_layout()
 
 
 def value_against_stock(figure: Figure) -> None:
@@ -120,7 +117,6 @@ def value_against_stock(figure: Figure) -> None:
             for action, marker in ((0, "o"), (1, "^")):
                 ax.plot(c[a == action], v[a == action], marker, ms=5, color=colour, label=f"{label}, action {action}")
         _finish(ax, f"V(s, c): {name}", "stock c", "optimal value")
-    figure.tight_layout()
 
 
 def cvar_of_acceptance(figure: Figure) -> None:
@@ -133,7 +129,6 @@ def cvar_of_acceptance(figure: Figure) -> None:
     ax.plot(taus, [s.value for s in found], color=BLUE, lw=2, label="optimum over policies with stock")
     ax.fill_between(taus, np.maximum(2.0, 3.0 * taus), [s.value for s in found], color=BLUE, alpha=0.15, label="gain of the stock")
     _finish(ax, r"Safe 1 or risky {0, 3}, $\gamma=1/2$", r"level $\tau$", r"$\mathrm{CVaR}_\tau$ of the return")
-    figure.tight_layout()
 
 
 def dvi_error(figure: Figure) -> None:
@@ -155,7 +150,6 @@ def dvi_error(figure: Figure) -> None:
         ax.semilogy(sweeps, loss, "s", ms=4, color=ORANGE, label="loss of the greedy policy")
         ax.set_ylim(1e-5, 30)
         _finish(ax, name, "sweeps n", "largest over states and stocks")
-    figure.tight_layout()
 
 
 def grid_world() -> Lattice:
@@ -193,7 +187,6 @@ def return_laws(figure: Figure) -> None:
         ax.axvline(float(law.cvar(0.25)), color=RED, lw=1, label=rf"$\mathrm{{CVaR}}_{{.25}}$ {float(law.cvar(0.25)):.2f}")
         miss = float(law.expect(abs))
         _finish(ax, f"{name}: E|G| = {miss:.2f}", "return" if ax is axes[-1] else "", "probability")
-    figure.tight_layout()
 
 
 def stock_trajectory(figure: Figure) -> None:
@@ -216,7 +209,6 @@ def stock_trajectory(figure: Figure) -> None:
     left.set_yscale("symlog", linthresh=8)
     right.axhline(0.0, color="black", lw=0.8)
     _finish(right, r"$\gamma^t c_t$ = collected so far minus the target 2.5", "step t", r"$\gamma^t c_t$", legend=False)
-    figure.tight_layout()
 
 
 def _excess(law: Law, level: float) -> float:
@@ -241,7 +233,6 @@ def upper_tail(figure: Figure) -> None:
     right.axhline(5 / 3, color=RED, ls="--", label="dual value 5/3")
     right.plot([0, 1], [1.0, 1.5], "s", color=GREY, label="deterministic policies")
     _finish(right, "upper CVaR of mixtures", "weight of the risky arm", r"upper $\mathrm{CVaR}_{1/2}$")
-    figure.tight_layout()
 
 
 def negative_results(figure: Figure) -> None:
@@ -265,4 +256,3 @@ def negative_results(figure: Figure) -> None:
         ax.plot(i + spread, np.sort(np.maximum(losses, 0.0)), "o", ms=3, color=colour, label={0: "wrong recursions", 4: "the right one"}.get(i))
     ax.set_xticks(range(len(methods_)), [name for name, *_ in methods_], fontsize=8)
     _finish(ax, "Loss against the best of all history-dependent policies, 40 models each", "method", "loss (sorted)")
-    figure.tight_layout()

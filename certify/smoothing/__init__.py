@@ -9,6 +9,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from certify.smoothing.agreement import Agreement as Agreement
+    from certify.smoothing.agreement import compare_returns as compare_returns
+    from certify.smoothing.attack import AttackResult as AttackResult
+    from certify.smoothing.store import read_store as read_store
+    from certify.smoothing.store import sample_into_store as sample_into_store
     from certify.smoothing._networks import CallablePolicy as CallablePolicy
     from certify.smoothing._networks import CnnPolicy as CnnPolicy
     from certify.smoothing._networks import Head as Head
@@ -55,6 +60,9 @@ if TYPE_CHECKING:
     from certify.smoothing.strata import certify_stratified as certify_stratified
 
 _HOMES = {
+    **dict.fromkeys(("Agreement", "compare_returns"), "certify.smoothing.agreement"),
+    "AttackResult": "certify.smoothing.attack",
+    **dict.fromkeys(("read_store", "sample_into_store"), "certify.smoothing.store"),
     **dict.fromkeys(("clopper_pearson_lower", "dkw_deviation"), "certify.smoothing.bands"),
     **dict.fromkeys(("BettingCertificate", "ordering_bound"), "certify.smoothing.betting"),
     **dict.fromkeys(("Comparator", "compare_bounds"), "certify.smoothing.comparators"),

@@ -140,3 +140,26 @@ def test_a_broken_certificate_is_refused(lemmata, tmp_path, text):
     status, _, err = lemmata("certify", "verify", "cert.json")
     assert status == 2
     assert "certificate must" in err
+
+
+def test_a_store_is_continued_only_when_asked_and_gives_the_same_certificate(lemmata, tmp_path):
+    plain = lemmata(*REWARD, "--out", "plain.json")
+    assert plain[0] == 0
+    assert lemmata(*REWARD, "--store", "returns.db", "--out", "stored.json")[0] == 0
+    status, _, err = lemmata(*REWARD, "--store", "returns.db")
+    assert status == 2
+    assert "--resume" in err
+    assert lemmata(*REWARD, "--store", "returns.db", "--resume", "--out", "again.json")[0] == 0
+    assert (tmp_path / "stored.json").read_bytes() == (tmp_path / "again.json").read_bytes() == (tmp_path / "plain.json").read_bytes()
+    status, _, err = lemmata(*REWARD, "--seed", "1", "--store", "returns.db", "--resume")
+    assert status == 2
+    assert "seed" in err
+
+
+def test_an_attack_stands_beside_a_certificate(lemmata):
+    assert lemmata(*REWARD, "--budgets", "0.3", "--out", "cert.json")[0] == 0
+    options = ["--policy", "default", "--env", "CartPole-v1", "--sigma", "0.2", "--budget", "0.3", "--episodes", "100", "--certificate", "cert.json", "--json"]
+    status, out, _ = lemmata("certify", "attack", *options)
+    facts = json.loads(out)
+    assert status == 0
+    assert facts["certified_lower"] <= facts["upper"]

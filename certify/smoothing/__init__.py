@@ -9,16 +9,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from certify.smoothing.agreement import Agreement as Agreement
-    from certify.smoothing.agreement import compare_returns as compare_returns
-    from certify.smoothing.attack import AttackResult as AttackResult
-    from certify.smoothing.store import read_store as read_store
-    from certify.smoothing.store import sample_into_store as sample_into_store
     from certify.smoothing._networks import CallablePolicy as CallablePolicy
     from certify.smoothing._networks import CnnPolicy as CnnPolicy
     from certify.smoothing._networks import Head as Head
     from certify.smoothing._networks import MlpPolicy as MlpPolicy
     from certify.smoothing._networks import Policy as Policy
+    from certify.smoothing.agreement import Agreement as Agreement
+    from certify.smoothing.agreement import compare_returns as compare_returns
+    from certify.smoothing.attack import AttackResult as AttackResult
     from certify.smoothing.bands import clopper_pearson_lower as clopper_pearson_lower
     from certify.smoothing.bands import dkw_deviation as dkw_deviation
     from certify.smoothing.bands import equal_local_level as equal_local_level
@@ -56,6 +54,8 @@ if TYPE_CHECKING:
     from certify.smoothing.returns import Returns as Returns
     from certify.smoothing.sampling import noise_limit as noise_limit
     from certify.smoothing.sampling import sample_returns as sample_returns
+    from certify.smoothing.store import read_store as read_store
+    from certify.smoothing.store import sample_into_store as sample_into_store
     from certify.smoothing.strata import StratifiedCertificate as StratifiedCertificate
     from certify.smoothing.strata import certify_stratified as certify_stratified
 

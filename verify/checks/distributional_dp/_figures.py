@@ -99,6 +99,9 @@ def projection_errors(figure: Figure) -> None:
     right.loglog(sizes, bounds.quantile_fixed_point_wasserstein(span, sizes, 0.5), color=BLUE, label=r"$R/(2m(1-\gamma))$")
     right.loglog(sizes, bounds.quantile_fixed_point_wasserstein_book(span, sizes, 0.5), color=RED, label=r"$3R/(2m(1-\gamma))$")
     _finish(right, r"Quantile, random chain, $\gamma$ = 0.5", "atoms m", "error")
+    for axes in (left, right):
+        axes.set_xticks(sizes[::2], [str(int(n)) for n in sizes[::2]])
+        axes.minorticks_off()
 
 
 def value_against_stock(figure: Figure) -> None:

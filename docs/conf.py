@@ -50,8 +50,14 @@ def write_api(folder: Path) -> None:
     (folder / "api.md").write_text("\n".join(lines))
 
 
+def keep_bars(app: object, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """Keep absolute values and sizes of sets in docstrings from being read as substitutions."""
+    lines[:] = [line.replace("|", "\\|") for line in lines]
+
+
 def setup(app: object) -> None:
     """Generate the two pages that come from the sources."""
+    app.connect("autodoc-process-docstring", keep_bars)  # type: ignore[attr-defined]
     here = Path(__file__).parent
     write_catalogue(here)
     write_api(here)

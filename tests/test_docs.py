@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,3 +45,15 @@ def test_commands_exist_with_their_options(text):
             assert not hasattr(node, "commands"), f"no such command: lemmata {command}"
             known = {option for parameter in node.params for option in parameter.opts}
             assert {word for word in words if word.startswith("--")} <= known, f"unknown option in: lemmata {command}"
+
+
+def test_the_site_builds(tmp_path):
+    pytest.importorskip("myst_parser", reason="needs the extra [docs]")
+    pytest.importorskip("furo", reason="needs the extra [docs]")
+    done = subprocess.run([sys.executable, "-m", "sphinx", "-q", "-b", "html", ROOT / "docs", tmp_path / "site"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "ERROR" not in done.stderr
+    text = (tmp_path / "site" / "api.html").read_text()
+    for name in ("certify_curve", "worst_case", "eluder_dimension", "fixed_point", "maximise_cvar", "tabular_mdps"):
+        assert name in text
+    assert "policy_smoothing/G2" in (tmp_path / "site" / "catalogue.html").read_text()

@@ -32,7 +32,7 @@ def _model_strategy() -> SearchStrategy[Instance]:
         divergence, price, size = form
         return Instance("searched", {"draw": draw, "divergence": divergence, "price": price, "size": size, "temperature": eta})
 
-    return st.builds(build, st.sampled_from(FORMS), st.integers(0, 10**6), st.floats(0.02, 2, width=32))
+    return st.builds(build, st.sampled_from(FORMS), st.integers(0, 10**6), st.floats(0.02, 2))
 
 
 def saddle_sides(instance: Instance, seed: int) -> Sides:

@@ -40,14 +40,14 @@ def _instances(budget: str, seed: int) -> Iterator[Instance]:
 def _strategy() -> SearchStrategy[Instance]:
     from hypothesis import strategies as st
 
-    values = st.lists(st.floats(-3, 3, width=32), min_size=3, max_size=3)
+    values = st.lists(st.floats(-3, 3), min_size=3, max_size=3)
     weights = st.lists(st.integers(1, 9), min_size=3, max_size=3)
 
     def build(first: list[float], second: list[float], weight: list[int], eta: float) -> Instance:
         reference = [w / sum(weight) for w in weight]
         return Instance("searched", {"first": first, "second": second, "reference": reference, "temperature": eta})
 
-    return st.builds(build, values, values, weights, st.floats(0.05, 5, width=32))
+    return st.builds(build, values, values, weights, st.floats(0.05, 5))
 
 
 def _pairs(params: Any) -> Pairs:

@@ -12,7 +12,6 @@ import os
 import pkgutil
 import sys
 from collections.abc import Iterator, Sequence
-from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 
@@ -37,6 +36,8 @@ def _command_modules() -> Iterator[ModuleType]:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
+        from importlib import metadata
+
         typer.echo(f"lemmata {metadata.version('lemmata')}")
         raise typer.Exit()
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from mdps.jit import compiled
 
-__all__ = ["breadth_first", "evaluate_rows", "gauss_seidel", "gather_rows", "multiply", "sweep"]
+__all__ = ["absorbing", "breadth_first", "evaluate_rows", "gather_rows", "gauss_seidel", "multiply", "permute", "sweep"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[Any]
@@ -95,73 +95,106 @@ def evaluate_rows(
 
 
 @compiled
-def gauss_seidel(
-    indptr: Ints, indices: Ints, data: Floats, reward: Floats, g: float, v: Floats, policy: Ints, order: Ints, greedy: bool
-) -> float:
-    """Update `v` in place along `order`, over all actions (storing greedy ones) or only those of `policy`; return the largest change."""
-    n_actions = reward.shape[1]
+def gauss_seidel(indptr: Ints, indices: Ints, data: Floats, reward: Floats, g: float, v: Floats, policy: Ints, greedy: bool) -> float:
+    """Update `v` in place from the first state on, over all actions (storing greedy ones) or only those of `policy`.
+
+    Returns the largest change.
+    """
+    n_states, n_actions = reward.shape
     largest = 0.0
-    for i in range(order.size):
-        s = order[i]
-        if greedy:
-            best, arg = -np.inf, 0
-            for a in range(n_actions):
-                row = s * n_actions + a
-                total = 0.0
-                for k in range(np.uint64(indptr[row]), np.uint64(indptr[row + 1])):
-                    total += data[k] * v[indices[k]]
-                q = reward[s, a] + g * total
-                if q > best:
-                    best, arg = q, a
-            policy[s] = arg
-        else:
-            row = s * n_actions + policy[s]
+    for s in range(n_states):
+        first, last = (0, n_actions) if greedy else (policy[s], policy[s] + 1)
+        best, arg = -np.inf, first
+        for a in range(first, last):
+            row = s * n_actions + a
             total = 0.0
             for k in range(np.uint64(indptr[row]), np.uint64(indptr[row + 1])):
                 total += data[k] * v[indices[k]]
-            best = reward[s, policy[s]] + g * total
+            q = reward[s, a] + g * total
+            if q > best:
+                best, arg = q, a
+        policy[s] = arg
         largest = max(largest, abs(best - v[s]))
         v[s] = best
     return largest
 
 
 @compiled
-def breadth_first(indptr: Ints, indices: Ints, data: Floats, n_states: int, n_actions: int, roots: Ints, order: Ints) -> int:
-    """Fill `order` with all states by distance to `roots` against the direction of transitions; return how many reach a root."""
+def absorbing(indptr: Ints, indices: Ints, data: Floats, reward: Floats, found: npt.NDArray[np.bool_]) -> int:
+    """Mark the states that no available action leaves, and return their number."""
+    n_states, n_actions = reward.shape
+    count = 0
+    for s in range(n_states):
+        stays = True
+        for a in range(n_actions):
+            if stays and reward[s, a] > -np.inf:
+                row = s * n_actions + a
+                for k in range(indptr[row], indptr[row + 1]):
+                    if indices[k] != s and data[k] > 0.0:
+                        stays = False
+                        break
+        found[s] = stays
+        count += stays
+    return count
+
+
+@compiled
+def breadth_first(indptr: Ints, indices: Ints, n_actions: int, roots: Ints, order: Ints) -> None:
+    """Fill `order` with all states by their distance to `roots` against the direction of transitions; the others come last."""
+    n_states = order.size
     starts = np.zeros(n_states + 1, dtype=np.int64)
-    for row in range(n_states * n_actions):
-        for k in range(indptr[row], indptr[row + 1]):
-            if data[k] > 0.0:
-                starts[indices[k] + 1] += 1
+    for k in range(indices.size):
+        starts[indices[k] + 1] += 1
     for s in range(n_states):
         starts[s + 1] += starts[s]
     fill = starts[:-1].copy()
-    sources = np.empty(starts[n_states], dtype=np.int32)
-    for row in range(n_states * n_actions):
-        for k in range(indptr[row], indptr[row + 1]):
-            if data[k] > 0.0:
-                sources[fill[indices[k]]] = row // n_actions
-                fill[indices[k]] += 1
+    sources = np.empty(indices.size, dtype=np.int32)
+    for s in range(n_states):
+        for k in range(indptr[s * n_actions], indptr[(s + 1) * n_actions]):
+            j = indices[k]
+            # neighbours come once for each action; one arc is enough
+            if fill[j] == starts[j] or sources[fill[j] - 1] != s:
+                sources[fill[j]] = s
+                fill[j] += 1
     seen = np.zeros(n_states, dtype=np.bool_)
     tail = 0
     for i in range(roots.size):
-        if not seen[roots[i]]:
-            seen[roots[i]] = True
-            order[tail] = roots[i]
-            tail += 1
+        seen[roots[i]] = True
+        order[tail] = roots[i]
+        tail += 1
     head = 0
     while head < tail:
         s = order[head]
         head += 1
-        for k in range(starts[s], starts[s + 1]):
+        for k in range(starts[s], fill[s]):
             p = sources[k]
             if not seen[p]:
                 seen[p] = True
                 order[tail] = p
                 tail += 1
-    reached = tail
     for s in range(n_states):
         if not seen[s]:
             order[tail] = s
             tail += 1
-    return reached
+
+
+@compiled
+def permute(
+    indptr: Ints, indices: Ints, data: Floats, reward: Floats, order: Ints, ptr: Ints, columns: Ints, values: Floats, gains: Floats
+) -> None:
+    """Copy the model with state order[i] renamed to i."""
+    n_states, n_actions = reward.shape
+    rank = np.empty(n_states, dtype=np.int64)
+    for i in range(n_states):
+        rank[order[i]] = i
+    at = 0
+    for i in range(n_states):
+        for a in range(n_actions):
+            row = order[i] * n_actions + a
+            ptr[i * n_actions + a] = at
+            gains[i, a] = reward[order[i], a]
+            for k in range(indptr[row], indptr[row + 1]):
+                columns[at] = rank[indices[k]]
+                values[at] = data[k]
+                at += 1
+    ptr[n_states * n_actions] = at

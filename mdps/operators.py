@@ -28,7 +28,7 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 SMALLEST = 5e-324
-COMPILED_ABOVE = 50_000
+COMPILED_ABOVE = 20_000
 """Stored entries above which a sparse sweep is worth a compiled kernel."""
 
 
@@ -109,13 +109,6 @@ class Work:
             return self.indptr, self.indices, self.data
         matrix = self.csr()
         return matrix.indptr, matrix.indices, matrix.data
-
-    def absorbing(self) -> IntArray:
-        """Return the states that no available action leaves."""
-        indptr, indices, data = self.rows()
-        states = np.repeat(np.arange(self.n_states), np.diff(indptr[:: self.n_actions]))
-        left = states[(indices != states) & (data > 0)]
-        return np.setdiff1d(np.arange(self.n_states), left)
 
     def csr(self) -> Any:
         """Return the rows as a SciPy CSR matrix (S*A, S) that shares them."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from mdps.jit import compiled
 
-__all__ = ["draw", "philox", "refill", "uniforms"]
+__all__ = ["draw", "guide", "philox", "refill", "uniforms"]
 
 _MASK = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
@@ -69,3 +69,26 @@ def draw(cumulative: Any, u: Any) -> Any:
         else:
             low = middle + 1
     return low
+
+
+@compiled
+def guide(cumulative: Any) -> Any:
+    """Return where to start the search for an index: entry (..., c) is the first whose cumulative probability exceeds c / cells.
+
+    Shapes: cumulative (S, A, N), result (S, A, cells).  The number of cells is a power of two, so that a number u in [0, 1) belongs to
+    cell floor(u cells) without rounding.  The search from there is almost always over at once, whereas the branches of a search from
+    the first index depend on chance and cannot be predicted.
+    """
+    states, actions, size = cumulative.shape
+    cells = 64
+    while cells < size:
+        cells *= 2
+    table = np.zeros((states, actions, cells), np.uint64)
+    for s in range(states):
+        for a in range(actions):
+            index = 0
+            for c in range(cells):
+                while index < size - 1 and c >= cumulative[s, a, index] * cells:
+                    index += 1
+                table[s, a, c] = index
+    return table

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from mdps.jit import compiled
-from verify.simulators._kernels_random import draw, refill
+from verify.simulators._kernels_random import guide, refill
 
 __all__ = ["extended_value_iteration", "ucrl2"]
 
@@ -85,15 +85,25 @@ def ucrl2(
     counts = np.zeros((states, actions, states))
     visits = np.zeros((states, actions))
     sums = np.zeros((states, actions))
-    inside = np.zeros((states, actions))
     p_hat = np.zeros((states, actions, states))
     optimistic = np.zeros((states, actions))
     widths = np.zeros((states, actions))
     policy = np.zeros(states, np.int64)
+    table = guide(cumulative)
+    cells = table.shape[2]
+    # What an episode needs, by state alone, for the actions of its policy.  Indices are unsigned: Numba would test signed ones for < 0.
+    cell = np.zeros((states, cells), np.uint64)
+    row = np.full((states, states), np.inf)
+    mean = np.zeros(states)
+    quota = np.zeros(states, np.int64)
+    left = np.zeros(states, np.int64)
+    won = np.zeros(states, np.int64)
+    seen = np.zeros((states, states), np.int64)
+    one = np.uint64(1)
     first = np.empty(BLOCK)
     second = np.empty(BLOCK)
     drawn = 0
-    s = start
+    s = np.uint64(start)
     collected = 0.0
     episodes = 0
     mark = 0
@@ -106,16 +116,16 @@ def ucrl2(
         for i in range(states):
             for a in range(actions):
                 n = max(1.0, visits[i, a])
-                mean = sums[i, a] / n
+                average = sums[i, a] / n
                 width_r = np.sqrt(3.5 * log_r / n)
                 widths[i, a] = np.sqrt(14.0 * state_factor * log_p / n)
-                optimistic[i, a] = min(1.0, mean + width_r)
+                optimistic[i, a] = min(1.0, average + width_r)
                 distance = 0.0
                 if visits[i, a] > 0.0:
                     for k in range(states):
                         p_hat[i, a, k] = counts[i, a, k] / n
                         distance += abs(p_hat[i, a, k] - transition[i, a, k])
-                    worst_r = max(worst_r, abs(mean - reward[i, a]) / width_r)
+                    worst_r = max(worst_r, abs(average - reward[i, a]) / width_r)
                 else:
                     for k in range(states):
                         p_hat[i, a, k] = 1.0 / states
@@ -130,31 +140,52 @@ def ucrl2(
         episode_ratio[episodes, 1] = worst_r
         episodes += 1
         for i in range(states):
-            for a in range(actions):
-                inside[i, a] = 0.0
-        while t < steps:
-            a = policy[s]
-            if inside[s, a] >= max(1.0, visits[s, a]):
-                break
+            a = policy[i]
+            source, target = table[i, a], cell[i]
+            for c in range(cells):
+                target[c] = source[c]
+            for k in range(states - 1):
+                row[i, k] = cumulative[i, a, k]
+            for k in range(states):
+                seen[i, k] = 0
+            mean[i] = reward[i, a]
+            quota[i] = max(1, np.int64(visits[i, a]))
+            left[i] = quota[i]
+            won[i] = 0
+        running = True
+        while running and t < steps:
             if t == drawn:
                 refill(key, drawn, first, second)
                 drawn += BLOCK
-            k = draw(cumulative[s, a], first[t - drawn + BLOCK])
-            mean = reward[s, a]
-            gained = mean
-            if bernoulli:
-                gained = 1.0 if second[t - drawn + BLOCK] < mean else 0.0
-            collected += gained
-            sums[s, a] += gained
-            counts[s, a, k] += 1.0
-            inside[s, a] += 1.0
-            s = k
-            t += 1
+            base = drawn - BLOCK
+            here, end = np.uint64(t - base), np.uint64(min(drawn, checkpoints[mark]) - base)
+            while here < end:
+                if left[s] == 0:
+                    running = False
+                    break
+                left[s] -= 1
+                u = first[here]
+                k = cell[s, np.uint64(np.int64(u * cells))]
+                while u >= row[s, k]:
+                    k += one
+                won[s] += second[here] < mean[s]
+                seen[s, k] += 1
+                s = k
+                here += one
+            t = base + int(np.int64(here))
             if t == checkpoints[mark]:
-                regret[mark] = t * gain - collected
+                so_far = collected
+                for i in range(states):
+                    so_far += won[i] if bernoulli else (quota[i] - left[i]) * mean[i]
+                regret[mark] = t * gain - so_far
                 switches[mark] = episodes
                 mark += 1
         for i in range(states):
-            for a in range(actions):
-                visits[i, a] += inside[i, a]
+            a = policy[i]
+            gained = won[i] if bernoulli else (quota[i] - left[i]) * mean[i]
+            collected += gained
+            sums[i, a] += gained
+            visits[i, a] += quota[i] - left[i]
+            for k in range(states):
+                counts[i, a, k] += seen[i, k]
     return episodes

@@ -53,6 +53,11 @@ def test_json_and_options(capsys: pytest.CaptureFixture[str]) -> None:
         (["ucrl2", "--plot", "missing-folder/x.png"], "plot must be a file in an existing folder"),
         (["ucrl2", "--out", "missing-folder/x.json"], "out must be a file in an existing folder"),
         (["ucrl2", "--plot", "x.bmp"], "plot must end in one of"),
+        (["ucrl2", "--instance", "lake:3"], "instance must be one of river-swim, hard"),
+        (["ucrl2", "--instance", "river-swim:1"], "states must be an integer >= 2"),
+        (["loop", "--instance", "hard:3,10,0.5"], "gap must be"),
+        (["ucrl2", "--delta", "nan"], "delta must be in (0, 1)"),
+        (["ucrl2", "--jobs", "0"], "jobs must be an integer >= 1"),
         (["ucrl2", "--instance", "two-loops:1"], "instance must have the form two-loops"),
     ],
 )

@@ -288,7 +288,7 @@ def test_envelope_slope() -> None:
 def test_envelope_slope_is_near_one_half_and_the_loose_radius_linear() -> None:
     """HARD(3, 10), radius x 0.01, T = 3e3 to 1e5: printed slope 0.61, window 0.45..0.72.
 
-    A radius 5000 times larger keeps the regret linear, a slope of 1 up to noise (printed: 1.09 from three replicates).
+    A radius 5000 times larger keeps the regret linear, a slope of 1 up to noise (printed: 1.09).
     """
     steps, gaps = (3_000, 10_000, 30_000, 100_000), default_gaps(10.0, 14)
     classes = {float(gap): hard_class(3, 10.0, gap) for gap in gaps}

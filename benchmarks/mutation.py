@@ -112,11 +112,24 @@ if paper:
 """
 
 
-def tests_of(module: str) -> list[str]:
-    """The test file that mirrors a module, if there is one."""
+ROOMS = {
+    "policy_smoothing": ["tests/theory/test_policy_smoothing.py"],
+    "loop_agec": ["tests/theory/test_loop_agec.py"],
+    "dr_rpo": ["tests/theory/test_dr_rpo.py"],
+    "martingale_td": ["tests/certify/martingale"],
+    "distributional_dp": ["tests/certify/returns/test_evaluation.py", "tests/certify/returns/test_optimise.py"],
+    "r2pvi": ["tests/certify/robust/test_offline.py"],
+}
+"""Tests that speak of a paper's formulas."""
+
+
+def tests_of(module: str, paper: str) -> list[str]:
+    """The examples of a module, the test file that mirrors it, and the tests of its paper."""
     path = Path(module)
     mirrored = ROOT / "tests" / path.parent / f"test_{path.stem.lstrip('_')}.py"
-    return [str(mirrored.relative_to(ROOT))] if mirrored.exists() else []
+    found = [f"tests/test_doctests.py::test_examples[{'.'.join(path.with_suffix('').parts)}]"] if ">>>" in (ROOT / module).read_text() else []
+    found += [str(mirrored.relative_to(ROOT))] if mirrored.exists() else []
+    return list(dict.fromkeys([*found, *ROOMS.get(paper, [])]))
 
 
 def rejected(folder: Path, mutant: Mutant | None, module: str, paper: str, limit: float) -> bool:
@@ -126,7 +139,7 @@ def rejected(folder: Path, mutant: Mutant | None, module: str, paper: str, limit
     target.write_text(original if mutant is None else mutant.source)
     environment = {"PYTHONPATH": str(folder), "LEMMATA_CACHE": str(folder / "cache"), "PATH": "/usr/bin:/bin", "HOME": str(folder), "CI": "true"}
     try:
-        done = subprocess.run([sys.executable, "-c", RUNNER, ",".join(tests_of(module)), paper], cwd=folder, env=environment, capture_output=True,
+        done = subprocess.run([sys.executable, "-c", RUNNER, ",".join(tests_of(module, paper)), paper], cwd=folder, env=environment, capture_output=True,
                               timeout=limit, check=False)
         return done.returncode != 0
     except subprocess.TimeoutExpired:
@@ -172,7 +185,8 @@ def main() -> None:
                 else:
                     survivors.append(mutant)
                 print(f"\r{module}: {number}/{len(drawn)}, {len(survivors)} survive", end="", file=sys.stderr, flush=True)
-            print(f"\n{module}: {len(drawn) - len(survivors)} of {len(drawn)} rejected ({len(everything)} in all), {time.perf_counter() - start:.0f} s", flush=True)
+            spent = time.perf_counter() - start
+            print(f"\n{module}: {len(drawn) - len(survivors)} of {len(drawn)} rejected ({len(everything)} in all), {spent:.0f} s", flush=True)
             for mutant in survivors:
                 print(f"  survives: {mutant.name}", flush=True)
     if total:

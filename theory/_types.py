@@ -111,6 +111,11 @@ class Guarantee:
         if self.status in ("corrected", "refuted") and not self.note.strip():
             raise ValueError(f"note of {self.key} must say what is wrong with the printed form, because its status is {self.status!r}")
 
+    def bibtex(self) -> str:
+        """Return the BibTeX entry of the paper with a note that names the guarantee and its status."""
+        entry = self.paper.bibtex().rstrip()
+        return f"{entry[:-2]},\n  note = {{Guarantee {self.key.split('/')[1]} ({self.title}): {self.status_line}}}\n}}\n"
+
     @property
     def status_line(self) -> str:
         """The status with the word on how the printed form is known, as it must be shown beside the statement."""

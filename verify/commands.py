@@ -60,12 +60,19 @@ def list_(json_: Json = False) -> None:
         console.print()
 
 
-def show(key: Annotated[str, typer.Argument(help="Key of a guarantee.")], json_: Json = False) -> None:
+def show(
+    key: Annotated[str, typer.Argument(help="Key of a guarantee.")],
+    bibtex: Annotated[bool, typer.Option("--bibtex", help="Print the BibTeX entry to cite for it, and nothing else.")] = False,
+    json_: Json = False,
+) -> None:
     """Show one guarantee: statement, assumptions, status, how it is checked, and the last words on it."""
     from verify.registry import check_of
 
     chosen = check_of(key)
     g = chosen.guarantee
+    if bibtex:
+        typer.echo(g.bibtex(), nl=False)
+        return
     facts: dict[str, Any] = {
         "key": g.key, "title": g.title, "paper": f"{g.paper.authors} ({g.paper.year}). {g.paper.title}. arXiv {g.paper.arxiv}", "kind": g.kind,
         "status": g.status_line, "statement": g.statement, "assumptions": list(g.assumptions), "note": g.note,

@@ -39,6 +39,12 @@ def test_list_show_and_their_json(lemmata):
     assert "false unless" in out
     status, out, _ = lemmata("show", "my_paper/AM-GM", "--json")
     assert json.loads(out)["test"].startswith("The geometric mean on the left")
+    status, out, _ = lemmata("show", "my_paper/AM-HM", "--bibtex")
+    assert status == 0
+    assert out.startswith("@article{my_paper,")
+    assert out.rstrip().endswith("}")
+    assert "AM-HM (AM-HM): refuted (ours)" in out
+    assert out.count("{") == out.count("}")
 
 
 def test_check_prints_verdicts_and_the_probability_spent(lemmata):

@@ -2,7 +2,8 @@
 
     python benchmarks/regret.py [--repeats 5]
 
-The plain-Python UCRL2 below is the same algorithm with the same constants, written with lists and loops.  Given the random numbers of
+Two plain-Python UCRL2 stand below, the same algorithm with the same constants: one in the style of research code, on NumPy arrays with a
+draw of a generator for each successor and reward, and a leaner one with lists and loops.  Given the random numbers of
 our stream it must come to the same regret after as many episodes; for the clock it draws its own, as our side does.
 rlberry-scool has no learner for average reward; the nearest is UCBVI, also optimistic, tabular and model-based.  It runs here in
 episodes of 100 steps whose reset keeps the state, which makes one trajectory of the same length; it plans at the end of each episode,
@@ -123,6 +124,47 @@ def plain_ucrl2(cumulative: list[Any], reward: list[Any], gain: float, steps: in
     return steps * gain - collected, episodes
 
 
+def array_ucrl2(kernel: np.ndarray, reward: np.ndarray, gain: float, steps: int, seed: int) -> tuple[float, int]:
+    """UCRL2 as research code usually has it: NumPy arrays for the counts, one draw of a generator for each successor and reward."""
+    rng = np.random.default_rng(seed)
+    S, A = reward.shape
+    counts, visits, sums = np.zeros((S, A, S)), np.zeros((S, A)), np.zeros((S, A))
+    s, t, collected, episodes = 0, 0, 0.0, 0
+    while t < steps:
+        n = np.maximum(1, visits)
+        rewards = np.minimum(1.0, sums / n + np.sqrt(3.5 * np.log(2 * S * A * (t + 1) / DELTA) / n))
+        widths = np.sqrt(14 * S * np.log(2 * A * (t + 1) / DELTA) / n)
+        estimate = np.where(visits[:, :, None] > 0, counts / n[:, :, None], 1.0 / S)
+        u = np.zeros(S)
+        while True:
+            order = np.argsort(-u, kind="stable")
+            p = estimate.copy()
+            p[:, :, order[0]] = np.minimum(1.0, p[:, :, order[0]] + 0.5 * widths)
+            for worst in order[:0:-1]:
+                p[:, :, worst] = np.maximum(0.0, p[:, :, worst] - np.maximum(0.0, p.sum(axis=2) - 1.0))
+            q = rewards + p @ u
+            new, policy = q.max(axis=1), q.argmax(axis=1)
+            if np.ptp(new - u) < 1.0 / math.sqrt(t + 1):
+                break
+            u = new - new.max()
+        episodes += 1
+        inside = np.zeros((S, A))
+        while t < steps:
+            a = policy[s]
+            if inside[s, a] >= max(1, visits[s, a]):
+                break
+            after = rng.choice(S, p=kernel[s, a])
+            gained = float(rng.random() < reward[s, a])
+            collected += gained
+            sums[s, a] += gained
+            counts[s, a, after] += 1
+            inside[s, a] += 1
+            s = after
+            t += 1
+        visits += inside
+    return steps * gain - collected, episodes
+
+
 def peer_run(cumulative: list[Any], mean: list[Any], steps: int) -> Callable[[], object]:
     """rlberry-scool's UCBVI for `steps` steps of one trajectory; a fresh learner each time."""
     import gymnasium
@@ -220,7 +262,11 @@ def main() -> None:
         print(f"UCRL2, RiverSwim-{STATES}, T = {steps}: {1e3 * each:.3f} ms a replicate, {1e8 * each / steps:.3f} ms per 1e5 steps;"
               f" a call with one replicate {1e3 * best['one']:.3f} ms")  # fmt: skip
         print(f"  plain Python comes to the same regret and episodes on the same numbers: {same} ({regret:.2f}, {episodes})")
-        print(f"  plain Python {best['plain']:.3f} s, ratio {best['plain'] / each:.0f} (to the call with one replicate: {best['plain'] / best['one']:.0f})")
+        print(f"  plain Python with lists {best['plain']:.3f} s, ratio {best['plain'] / each:.0f} (to the call with one replicate: {best['plain'] / best['one']:.0f})")
+
+        if steps == RACES[0]:
+            arrays = seconds(lambda n=steps, g=run.gain: array_ucrl2(mdp.dense(), mdp.expected_reward, g, n, 0))
+            print(f"  plain Python with NumPy arrays {arrays:.3f} s, ratio {arrays / each:.0f} (to the call with one replicate: {arrays / best['one']:.0f})")
 
     try:
         peer = peer_run(cumulative, reward, PEER_STEPS)

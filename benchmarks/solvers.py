@@ -14,9 +14,12 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "
     os.environ.setdefault(variable, "1")
 
 import argparse
+import subprocess
+import sys
 import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -185,7 +188,8 @@ def discounted(names: list[str], peers: list[str], repeats: int) -> None:
                     runs[peer] = found
             values = {who: run() for who, run in runs.items()}
             seconds = race(runs, repeats)
-            solution = mdps.solve(mdps.TabularMDP(P, r, discount=discount), tolerance=1e-6)
+            size = max(1.0, float(np.abs(values["lemmata"]).max()))
+            solution = mdps.solve(mdps.TabularMDP(P, r, discount=discount), tolerance=EPSILON / size)
             line = f"{name:28s} {discount:<6g} lemmata {seconds['lemmata']:8.4f} s ({solution.method}, {solution.iterations})"
             for who in runs:
                 if who != "lemmata":
@@ -213,15 +217,54 @@ def horizon(repeats: int) -> None:
         print(f"horizon 100, {name:26s} lemmata {seconds['lemmata']:.4f} s | quantecon {seconds['quantecon']:.4f} s, ratio {ratio:.2f}", flush=True)
 
 
-def building() -> None:
-    """Print what it costs to build the model."""
+def building(repeats: int) -> None:
+    """Print what it costs to build the model from SciPy and NumPy arrays; QuantEcon's arrays of state and action indices are given to it."""
+    from quantecon.markov import DiscreteDP
+
     P, r = garnet()
-    start = time.process_time()
-    mdps.TabularMDP(P, r, discount=0.99)
-    spent = time.process_time() - start
-    start = time.process_time()
-    quantecon(P, r, 0.99)
-    print(f"building sparse garnet 1e5 x 5 x 5: lemmata {spent:.3f} s | quantecon {time.process_time() - start:.3f} s")
+    S, A = r.shape
+    pairs = (np.repeat(np.arange(S), A), np.tile(np.arange(A), S))
+
+    def fresh() -> Any:
+        return sparse.csr_matrix((P.data, P.indices, P.indptr), shape=P.shape)
+
+    runs = {
+        "lemmata": lambda: mdps.TabularMDP(fresh(), r, discount=0.99).expected_reward,
+        "quantecon": lambda: DiscreteDP(r.ravel(), fresh(), 0.99, *pairs).R,
+    }
+    for run in runs.values():
+        run()
+    seconds = race(runs, 3 * repeats)
+    print(f"building sparse garnet 1e5 x 5 x 5: lemmata {1e3 * seconds['lemmata']:.1f} ms | quantecon {1e3 * seconds['quantecon']:.1f} ms", flush=True)
+
+
+MEMORY = """
+import resource, sys
+sys.path.insert(0, {folder!r})
+import solvers
+P, r = solvers.INSTANCES[{name!r}]() if {name!r} in solvers.INSTANCES else solvers.grid(1000)
+size = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+held = (P.data.nbytes + P.indices.nbytes + P.indptr.nbytes if hasattr(P, "indptr") else P.nbytes) / 2**20 + r.nbytes / 2**20
+with open("/proc/self/clear_refs", "w") as handle:
+    handle.write("5")
+before = int(next(l for l in open("/proc/self/status") if l.startswith("VmRSS")).split()[1]) / 1024
+start = __import__("time").process_time()
+solvers.{solver}(P, r, {discount})()
+peak = int(next(l for l in open("/proc/self/status") if l.startswith("VmHWM")).split()[1]) / 1024
+print(f"{{held:.0f}} {{peak - before:.0f}} {{peak:.0f}} {{__import__('time').process_time() - start:.1f}}")
+"""
+
+
+def memory() -> None:
+    """Print the peak memory of building and solving, above what the process held with the instance loaded (Linux only)."""
+    for name, solver in [(n, s) for n in ("sparse garnet 1e5 x 5 x 5", "dense garnet 1000 x 10") for s in ("ours", "quantecon", "mdpsolver")] + [("grid 1e6", "ours")]:
+        script = MEMORY.format(folder=str(Path(__file__).parent), name=name, solver=solver, discount=0.99)
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+        if done.returncode:
+            print(f"memory, {name}, {solver}: {done.stderr.strip().splitlines()[-1]}", flush=True)
+            continue
+        held, above, peak, seconds = done.stdout.split()
+        print(f"memory, {name}, {solver}: model {held} MB, {above} MB above it, {peak} MB in all, {seconds} s", flush=True)
 
 
 def main() -> None:
@@ -237,7 +280,8 @@ def main() -> None:
     discounted(names, given.peers.split(","), given.repeats)
     if not given.only:
         horizon(given.repeats)
-        building()
+        building(given.repeats)
+        memory()
 
 
 if __name__ == "__main__":

@@ -34,6 +34,9 @@ FloatArray = npt.NDArray[np.float64]
 ROW_TOLERANCE = 1e-9
 """A row whose sum is this close to one is read as the exactly renormalised rational row."""
 
+COMPILED_ABOVE = 1_000_000
+"""Stored entries above which a compiled pass over the rows is worth loading."""
+
 
 def require_positive(name: str, value: float) -> float:
     """Return `value` as a float if it is a finite number above zero."""
@@ -190,6 +193,12 @@ def require_stochastic_csr(
 ) -> float:
     """Check the rows of a compressed (S*A, S) kernel and return the largest distance of a row sum from one."""
     rows = indptr.size - 1
+    if data.size > COMPILED_ABOVE:
+        from mdps._kernels import row_sums
+
+        worst, smallest = row_sums(indptr, data, np.ones(rows, dtype=bool) if used is None else used)
+        if worst <= ROW_TOLERANCE and smallest >= 0:
+            return worst
     sums = np.zeros(rows)
     filled = np.flatnonzero(np.diff(indptr) > 0)
     if filled.size:

@@ -326,8 +326,7 @@ def _solution(run: _Run, outcome: _Outcome, method: str) -> Solution:
     lower, upper = outcome.low - error, outcome.high + error
     return Solution(
         value=value,
-        lower=lower,
-        upper=upper,
+        limits=(lower, upper),
         policy=outcome.policy,
         iterations=run.budget.iterations,
         method="linear-programming" if method == "linear-programming" else outcome.method,

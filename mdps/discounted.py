@@ -34,8 +34,9 @@ RATIONAL_STATES = 16
 PILOT_SWEEPS, POLICY_SWEEPS, SETTLED = 10, 40, 0.05
 """Sweeps over the greedy rows between two over all actions: so many to see how fast the chain mixes, then at most so many more, until the
 span of the change shrank by this factor."""
-SLOW_SWEEPS = 100
-"""Predicted further sweeps above which modified policy iteration hands over to a method that does not depend on mixing."""
+SLOW_SWEEPS, SLOW_ROUNDS = 100, 4
+"""Predicted further sweeps, and rounds in which they were predicted (those of thrice as many count twice), above which modified policy
+iteration hands over to a method that does not depend on mixing."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -105,13 +106,18 @@ def _value_iteration(work: Work, g: float, v: FloatArray, tolerance: float, budg
         v = point.t
 
 
-def _modified_policy_iteration(work: Work, g: float, v: FloatArray, tolerance: float, budget: Budget, patience: float = np.inf) -> Point:
+def _modified_policy_iteration(work: Work, g: float, v: FloatArray, tolerance: float, budget: Budget) -> Point:
+    return _alternate(work, g, v, tolerance, budget, np.inf)[0]
+
+
+def _alternate(work: Work, g: float, v: FloatArray, tolerance: float, budget: Budget, patience: float) -> tuple[Point, float]:
     """Alternate sweeps over all actions with sweeps over the greedy rows, which cost 1/A of the former.
 
-    Returns early once evaluating a fixed policy, which shows how fast the chain mixes, promises more than `patience` further sweeps.
+    Returns early once evaluating a fixed policy, which shows how fast the chain mixes, promises more than `patience` further sweeps; with
+    the point comes the largest number promised.
     """
     point = look(work, g, v)
-    slow = 0
+    slow, most = 0, 0.0
     while budget.spend(1, point.bracket.radius) and not point.meets(tolerance) and not _stuck(point):
         wanted = 0.5 * (1.0 - g) * tolerance * point.scale
         goal = max(SETTLED * point.span, wanted)
@@ -120,12 +126,13 @@ def _modified_policy_iteration(work: Work, g: float, v: FloatArray, tolerance: f
         if early > goal:
             rate = np.log(point.span / early) / PILOT_SWEEPS
             further = np.log(early / wanted) / rate if rate > 0 else np.inf
+            most = max(most, further)
             slow = slow + 1 + (further > 3 * patience) if further > patience else 0
-            if slow >= 3:
-                return point
+            if slow >= SLOW_ROUNDS:
+                break
             v, _ = rows.iterate(v, g, POLICY_SWEEPS, goal)
         point = look(work, g, v)
-    return point
+    return point, most
 
 
 def _policy_iteration(work: Work, g: float, v: FloatArray, tolerance: float, budget: Budget, krylov: bool = False) -> Point:
@@ -187,10 +194,10 @@ def _krylov(work: Work, g: float, v: FloatArray, tolerance: float, budget: Budge
     return _policy_iteration(work, g, v, tolerance, budget, krylov=True)
 
 
-def _gauss_seidel(work: Work, g: float, v: FloatArray, tolerance: float, budget: Budget) -> Point:
+def _gauss_seidel(work: Work, g: float, v: FloatArray, tolerance: float, budget: Budget, rounds: float = np.inf) -> Point:
     """Sweep in place, breadth-first away from the absorbing states, from a subsolution upwards: one pass carries news through the model.
 
-    The states are renamed in that order, so that memory is read forwards.  Four sweeps of five keep to the greedy actions.
+    The states are renamed in that order, so that memory is read forwards.  A round is five sweeps, four of which keep to the greedy actions.
     """
     from mdps._kernels import gauss_seidel
 
@@ -202,18 +209,20 @@ def _gauss_seidel(work: Work, g: float, v: FloatArray, tolerance: float, budget:
     v, policy = v[order], point.policy[order].astype(np.int64)
     unordered = np.empty_like(v)
     since, ahead = 0, 2.0
+    last = budget.iterations + rounds
     while budget.spend(1) and not point.meets(tolerance) and not _stuck(point):
         change = np.inf
         for greedy in (True, False, False, False, False):
             change = gauss_seidel(indptr, indices, data, reward, g, v, policy, greedy)
         since += 1
+        over = budget.iterations >= last
         wanted = 2 * (1.0 - g) * tolerance * point.scale / g
-        if change <= ahead * wanted or since >= 40:
+        if change <= ahead * wanted or since >= 40 or over:
             if change <= ahead * wanted:
                 ahead *= 0.5
             unordered[order] = v
             point, since = look(work, g, unordered), 0
-            if not budget.spend(0, point.bracket.radius):
+            if not budget.spend(0, point.bracket.radius) or over:
                 break
     return point
 
@@ -259,12 +268,15 @@ def _linear_programming(work: Work, g: float, v: FloatArray, tolerance: float, b
 def _auto(work: Work, g: float, v: FloatArray, tolerance: float, budget: Budget) -> tuple[Point, str]:
     if work.n_states <= DIRECT_STATES:
         return _policy_iteration(work, g, v, tolerance, budget), "policy-iteration"
-    point = _modified_policy_iteration(work, g, v, tolerance, budget, patience=SLOW_SWEEPS)
+    point, predicted = _alternate(work, g, v, tolerance, budget, SLOW_SWEEPS)
     if point.meets(tolerance) or budget.spent is not None or _stuck(point):
         return point, "modified-policy-iteration"
     if work.matrix is None and work.n_states > 2_000:
-        return _gauss_seidel(work, g, point.t + 0.5 * (point.bracket.below + point.bracket.above), tolerance, budget), "gauss-seidel"
-    if work.n_states <= 3_000:
+        # no more sweeps than those that were predicted: on some chains these, too, are slow
+        point = _gauss_seidel(work, g, point.t + 0.5 * (point.bracket.below + point.bracket.above), tolerance, budget, predicted / 5)
+        if point.meets(tolerance) or budget.spent is not None or _stuck(point):
+            return point, "gauss-seidel"
+    elif work.n_states <= 3_000:
         return _policy_iteration(work, g, point.t, tolerance, budget), "policy-iteration"
     return _modified_policy_iteration(work, g, point.t, tolerance, budget), "modified-policy-iteration"
 
@@ -297,4 +309,4 @@ def _finish(mdp: TabularMDP, point: Point, method: str, tolerance: float, budget
     for values in (value, lower, upper):
         values.setflags(write=False)
     point.policy.setflags(write=False)
-    return Solution(value, lower, upper, point.policy, budget.iterations, method, status, "discounted", mdp, slack)
+    return Solution(value, (lower, upper), point.policy, budget.iterations, method, status, "discounted", mdp, slack)

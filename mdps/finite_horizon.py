@@ -27,32 +27,30 @@ def solve_finite_horizon(mdp: FiniteHorizonMDP, *, tolerance: float, budget: Bud
     errors = np.full(H + 1, np.inf)
     errors[H] = 0.0
     size = float(np.abs(value[H]).max())
-    noise = 0.0
+    largest, noise = size, 0.0
     work: Work | None = None
     for h in range(H - 1, -1, -1):
         if work is None or not mdp.is_stationary:
             work = work_of(mdp.stage(h))
-        value[h], policy[h] = work.sweep(value[h + 1], 1.0)
-        new_size = max(float(value[h].max()), -float(value[h].min()))
+        new_size = work.stage(value[h + 1], value[h], policy[h])
         e = work.error(size, new_size, 1.0)
         noise = max(noise, e)
         rounding = 0.0 if errors[h + 1] == 0 and e == 0 else _rounding(size, new_size, errors[h + 1])
         errors[h] = (errors[h + 1] + e + rounding) * (1 + 4 * UNIT)
         size = new_size
+        largest = max(largest, size)
         if not budget.spend(1, float(errors[h])) and h > 0:
             break
-    lower, upper = value - errors[:, None], value + errors[:, None]
-    scale = max(1.0, float(lower.max()), -float(upper.min()))
     done = bool(np.isfinite(errors).all())
+    scale = max(1.0, largest - float(errors.max()) * (1 + 4 * UNIT)) if done else 1.0
     if done and errors.max() + UNIT * scale <= tolerance * scale:
         status = Status.CONVERGED
     else:
         status = Status.ROUNDING if done else budget.spent or Status.ROUNDING
     slack = 2 * (float(errors.max()) + noise) * (1 + 1e-9)
-    for values in (value, lower, upper):
-        values.setflags(write=False)
-    policy.setflags(write=False)
-    return Solution(value, lower, upper, policy, budget.iterations, METHODS[0], status, "finite-horizon", mdp, slack)
+    for array in (value, policy, errors):
+        array.setflags(write=False)
+    return Solution(value, errors, policy, budget.iterations, METHODS[0], status, "finite-horizon", mdp, slack)
 
 
 def _rounding(size: float, new_size: float, error: float) -> float:

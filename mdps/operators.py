@@ -103,6 +103,17 @@ class Work:
         policy = q.argmax(axis=1)
         return q[np.arange(self.n_states), policy], policy
 
+    def stage(self, v: FloatArray, t: FloatArray, policy: IntArray) -> float:
+        """Store the undiscounted T v in `t` and a greedy action of each state in `policy`; return the largest |T v|."""
+        if self.is_large:
+            from mdps._kernels import stage
+
+            return stage(self.indptr, self.indices, self.data, self.reward, v, t, policy)
+        q = self.action_values(v, 1.0)
+        q.argmax(axis=1, out=policy)
+        q.max(axis=1, out=t)
+        return max(float(t.max()), -float(t.min()))
+
     def rows(self) -> tuple[npt.NDArray[Any], npt.NDArray[Any], FloatArray]:
         """Return (indptr, indices, data) of the compressed rows."""
         if self.matrix is None:

@@ -56,8 +56,8 @@ class Solution:
     """
 
     value: FloatArray
-    lower: Any
-    upper: Any
+    limits: tuple[Any, Any] | FloatArray = field(repr=False)
+    """(lower, upper), or the distance of both from `value` in each row: two more arrays of H+1 rows are made only for who reads them."""
     policy: IntArray
     iterations: int
     method: str
@@ -67,6 +67,16 @@ class Solution:
     slack: float = 0.0
     gain: float | None = None
     bias: FloatArray | None = None
+
+    @cached_property
+    def lower(self) -> Any:
+        """Lower limits of the optimal value, or of the gain."""
+        return self.limits[0] if isinstance(self.limits, tuple) else _frozen(self.value - self.limits[:, None])
+
+    @cached_property
+    def upper(self) -> Any:
+        """Upper limits of the optimal value, or of the gain."""
+        return self.limits[1] if isinstance(self.limits, tuple) else _frozen(self.value + self.limits[:, None])
 
     @property
     def converged(self) -> bool:
@@ -126,3 +136,8 @@ class Solution:
     def __repr__(self) -> str:
         size = "x".join(map(str, self.policy.shape))
         return f"Solution({self.criterion}, {self.method}, {size}, error <= {self.error:.3g}, {self.iterations} iterations, {self.status.value})"
+
+
+def _frozen(array: FloatArray) -> FloatArray:
+    array.setflags(write=False)
+    return array

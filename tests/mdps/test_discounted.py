@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 import mdps
+from mdps import discounted
 from mdps.discounted import METHODS
 from mdps.solution import Status
 
@@ -251,6 +252,19 @@ def test_compiled_sweeps_agree_with_the_plain_ones(method, monkeypatch):
     assert fast.value == pytest.approx(plain.value, abs=2e-8 * np.abs(plain.value).max())
     assert fast.action_value == pytest.approx(plain.action_value, abs=2e-8 * np.abs(plain.value).max())
     assert mdps.exact.check(model, fast.lower, fast.upper)
+
+
+@pytest.mark.parametrize("predicted", [1.0, 1e9])
+def test_a_slow_model_is_handed_over_and_comes_back_where_gauss_seidel_is_slow_too(predicted, monkeypatch):
+    monkeypatch.setattr("mdps.discounted.SLOW_SWEEPS", 0)
+    monkeypatch.setattr("mdps.discounted.SLOW_ROUNDS", 1)
+    alternate = discounted._alternate
+    monkeypatch.setattr("mdps.discounted._alternate", lambda *a: (alternate(*a)[0], predicted))
+    model = mdps.families.forest(3_000, discount=0.99)
+    found = mdps.solve(model)
+    assert found.method == ("modified-policy-iteration" if predicted == 1.0 else "gauss-seidel")
+    assert mdps.exact.check(model, found.lower, found.upper)
+    assert found.value == pytest.approx(mdps.solve(model, method="modified-policy-iteration").value, abs=1e-5)
 
 
 def test_repr_says_how_good_it_is():

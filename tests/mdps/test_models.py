@@ -128,6 +128,21 @@ def test_rows_close_to_one_are_renormalised_and_arrays_are_shared_read_only():
         model.with_discount(2.0)
 
 
+@pytest.mark.parametrize(("changes", "error", "message"), [c for c in BAD_MODELS if "row" in c.values[0]])
+def test_the_compiled_pass_over_large_models_sees_the_same_bad_rows(changes, error, message, monkeypatch):
+    monkeypatch.setattr("mdps._validate.COMPILED_ABOVE", 0)
+    transition, reward, _ = two_states(**changes)
+    with pytest.raises(error, match=message):
+        mdps.TabularMDP(sparse.csr_matrix(transition.reshape(4, 2)), reward, discount=0.9)
+
+
+def test_the_compiled_pass_over_large_models_leaves_masked_rows_out(monkeypatch):
+    monkeypatch.setattr("mdps._validate.COMPILED_ABOVE", 0)
+    transition, reward, _ = two_states(row=[0.0, 0.0])
+    model = mdps.TabularMDP(sparse.csr_matrix(transition.reshape(4, 2)), reward, discount=0.9, action_mask=[[True, True], [False, True]])
+    assert model.action_mask.sum() == 3
+
+
 def test_masked_rows_and_terminal_states_are_not_looked_at():
     P = np.array([[[0.5, 0.5], [nan, 7.0]], [[0.0, 0.0], [0.0, 0.0]]])
     r = np.array([[1.0, nan], [5.0, 5.0]])

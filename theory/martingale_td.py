@@ -37,7 +37,7 @@ FloatArray = NDArray[np.float64]
 
 
 def brownian_fixed_points(steps: int | None) -> dict[str, Fraction]:
-    """Return the exact fixed points on N steps, or their limits, for Brownian motion from 0 on [0, 1], h = x^4, critic x^4 + th (1-t) x^2.
+    """Return the exact fixed points on N >= 2 steps, or their limits, for Brownian motion from 0 on [0, 1], h = x^4, critic x^4 + th (1-t) x^2.
 
     Source: martingale_td, G3.1, G4, G5.
 
@@ -48,9 +48,9 @@ def brownian_fixed_points(steps: int | None) -> dict[str, Fraction]:
     """
     if steps is None:
         return {"mstde": Fraction(-6), "martingale-loss": Fraction(15, 2), "td0": Fraction(9)}
+    if isinstance(steps, bool) or steps != int(steps) or steps < 2:
+        raise ValueError(f"steps must be an integer >= 2, got {steps}: on one step from 0 every method is 0/0")
     n = int(steps)
-    if n < 1:
-        raise ValueError(f"steps must be an integer >= 1, got {steps}")
     return {
         "mstde": Fraction(-6 * n * n + 15 * n + 3, (n + 1) ** 2),
         "martingale-loss": Fraction(15, 2) - Fraction(5, 2) / (n * n + 1),
@@ -65,6 +65,19 @@ def _rate(kappa: float, discount: float) -> float:
     return a
 
 
+def _noise(sigma: float) -> float:
+    if not 0.0 <= sigma < math.inf:
+        raise ValueError(f"sigma must be finite and >= 0, got {sigma}")
+    return float(sigma)
+
+
+def _steps(dt: ArrayLike) -> FloatArray:
+    step = require_finite_array("dt", dt)
+    if np.any(step <= 0):
+        raise ValueError(f"dt must be positive, got {step.min()}")
+    return step
+
+
 def ou_value_coefficients(kappa: float, sigma: float, discount: float) -> tuple[float, float]:
     """Return the coefficients of x^2 and 1 in the value of r = x^2 under dX = -kappa X dt + sigma dW: 1/a and sigma^2 / (beta a).
 
@@ -77,22 +90,28 @@ def ou_value_coefficients(kappa: float, sigma: float, discount: float) -> tuple[
     (0.4, 0.392)
     """
     a = _rate(kappa, discount)
-    return 1.0 / a, sigma * sigma / (discount * a)
+    return 1.0 / a, _noise(sigma) ** 2 / (discount * a)
 
 
-def ou_td_coefficients(dt: ArrayLike, kappa: float, sigma: float, discount: float, *, rule: str = "left") -> tuple[Any, Any]:
-    r"""Return the TD(0) coefficients of (x^2, 1) for the stationary model sampled exactly every dt.
+def ou_td_coefficients(
+    dt: ArrayLike, kappa: float, sigma: float, discount: float, *, rule: str = "left", scheme: str = "exact"
+) -> tuple[Any, Any]:
+    r"""Return the TD(0) coefficients of (x^2, 1) for the stationary model sampled every dt.
 
-    Left reward: $k_2 = dt/(1-e^{-a\,dt})$; trapezoid: $k_2 = (dt/2)\coth(a\,dt/2)$.
+    Left reward, exact sampling: $k_2 = dt/(1-e^{-a\,dt})$; trapezoid: $k_2 = (dt/2)\coth(a\,dt/2)$.  Euler-Maruyama states put
+    $(1-\kappa\,dt)^2$ for $e^{-2\kappa\,dt}$, which changes the bias of first order from 1/2 to
+    $(\beta^2/2+2\beta\kappa+\kappa^2)/a^2$ with left rewards.
 
     Parameters
     ----------
     dt : array
         Time steps, positive.
     kappa, sigma, discount : float
-        The model; kappa may be negative where discount + 2 kappa > 0, and then only k_2 has a stationary meaning.
+        The model; kappa may be <= 0 where discount + 2 kappa > 0: the coefficients then solve the conditional equations from any state.
     rule : str
         `"left"` or `"trapezoid"`.
+    scheme : str
+        How states are sampled: `"exact"` or `"euler"`.
 
     Returns
     -------
@@ -102,7 +121,7 @@ def ou_td_coefficients(dt: ArrayLike, kappa: float, sigma: float, discount: floa
     Raises
     ------
     ValueError
-        If the value is infinite, a step is not positive, or the rule is unknown.
+        If the value is infinite, on the grid too, a step is not positive, sigma is negative, or a name is unknown.
 
     Source: martingale_td, G8.
 
@@ -113,19 +132,32 @@ def ou_td_coefficients(dt: ArrayLike, kappa: float, sigma: float, discount: floa
     0.45208117
     """
     a = _rate(kappa, discount)
-    step = require_finite_array("dt", dt)
-    if np.any(step <= 0):
-        raise ValueError(f"dt must be positive, got {step.min()}")
-    variance = sigma * sigma / (2.0 * kappa) if kappa != 0 else math.inf
-    spread = variance * -np.expm1(-2.0 * kappa * step)
-    decay = np.exp(-discount * step)
+    noise, step = _noise(sigma), _steps(dt)
+    if rule not in ("left", "trapezoid"):
+        raise ValueError(f"rule must be left or trapezoid, got {rule!r}")
+    if scheme == "exact":
+        fade, left = np.exp(-a * step), -np.expm1(-a * step)
+        spread = noise**2 * step * _relative_growth(-2.0 * kappa * step)
+    elif scheme == "euler":
+        fade = np.exp(-discount * step) * (1.0 - kappa * step) ** 2
+        left = -np.expm1(-discount * step) + np.exp(-discount * step) * kappa * step * (2.0 - kappa * step)
+        spread = noise**2 * step
+        if np.any(left <= 0):
+            raise ValueError(f"dt must be so small that e^(-discount dt) (1 - kappa dt)^2 < 1, got {step[left <= 0].min() if step.ndim else step}")
+    else:
+        raise ValueError(f"scheme must be exact or euler, got {scheme!r}")
+    decay, drop = np.exp(-discount * step), -np.expm1(-discount * step)
     if rule == "left":
-        k2 = step / -np.expm1(-a * step)
-        return k2, decay * k2 * spread / -np.expm1(-discount * step)
-    if rule == "trapezoid":
-        k2 = 0.5 * step / np.tanh(0.5 * a * step)
-        return k2, decay * spread * (k2 + 0.5 * step) / -np.expm1(-discount * step)
-    raise ValueError(f"rule must be left or trapezoid, got {rule!r}")
+        k2 = step / left
+        return k2, decay * k2 * spread / drop
+    k2 = 0.5 * step * (1.0 + fade) / left
+    return k2, decay * spread * (k2 + 0.5 * step) / drop
+
+
+def _relative_growth(x: FloatArray) -> FloatArray:
+    """Return (e^x - 1) / x, 1 at 0."""
+    safe = np.where(x == 0.0, 1.0, x)
+    return np.asarray(np.where(x == 0.0, 1.0, np.expm1(safe) / safe))
 
 
 def ou_mean_square_coefficient(dt: ArrayLike, kappa: float, discount: float) -> Any:
@@ -138,9 +170,10 @@ def ou_mean_square_coefficient(dt: ArrayLike, kappa: float, discount: float) -> 
     >>> round(float(ou_mean_square_coefficient(0.01, 1.0, 0.5)), 8)
     0.00626175
     """
+    require_positive_number("kappa", kappa)
     a = _rate(kappa, discount)
-    step = require_finite_array("dt", dt)
-    return step * -np.expm1(-a * step) / (np.exp(-2.0 * discount * step) + 1.0 - 2.0 * np.exp(-a * step))
+    step = _steps(dt)
+    return step * -np.expm1(-a * step) / (np.expm1(-2.0 * discount * step) - 2.0 * np.expm1(-a * step))
 
 
 def small_noise_constant(kappa: float, horizon: float) -> float:
@@ -172,11 +205,16 @@ def small_noise_minimiser(noise_over_step: ArrayLike, constant: float) -> Any:
     >>> float(small_noise_minimiser(0.0, 0.8971))
     1.0
     """
-    return 1.0 / (1.0 + constant * require_finite_array("noise_over_step", noise_over_step))
+    ratio = require_finite_array("noise_over_step", noise_over_step)
+    if np.any(ratio < 0):
+        raise ValueError(f"noise_over_step must be >= 0, got {ratio.min()}")
+    return 1.0 / (1.0 + require_positive_number("constant", constant) * ratio)
 
 
-def discretisation_bound(rate_constant: float, dt: ArrayLike, order: float, growth: float, power: float = 1.0) -> Any:
+def discretisation_bound(rate_constant: float, dt: ArrayLike, order: float, growth: float, power: float = 1.0, *, minimum: bool = False) -> Any:
     """Return (C dt^q / m)^{1/p}, which bounds |th_dt - th*| when |F_dt - F| <= C dt^q near th* and |F(th)| >= m |th - th*|^p.
+
+    With `minimum` the points minimise functions f with f(th) - f(th*) >= m |th - th*|^p, and the bound is (2 C dt^q / m)^{1/p}.
 
     Source: martingale_td, G7.
 
@@ -187,7 +225,7 @@ def discretisation_bound(rate_constant: float, dt: ArrayLike, order: float, grow
     """
     for name, value in (("rate_constant", rate_constant), ("order", order), ("growth", growth), ("power", power)):
         require_positive_number(name, value)
-    return (rate_constant * require_finite_array("dt", dt) ** order / growth) ** (1.0 / power)
+    return ((2.0 if minimum else 1.0) * rate_constant * _steps(dt) ** order / growth) ** (1.0 / power)
 
 
 def lstd_asymptotic_covariance(kappa: float, sigma: float, discount: float) -> FloatArray:
@@ -251,7 +289,7 @@ def critic_gap_of_wrong_volatility(
     Raises
     ------
     ValueError
-        If a parameter is not positive.
+        If a parameter is not positive, or the rate is not finite.
 
     Source: martingale_td, G9.
 
@@ -262,6 +300,8 @@ def critic_gap_of_wrong_volatility(
     """
     for name, value in (("believed", believed), ("true", true), ("start", start), ("strike", strike), ("horizon", horizon)):
         require_positive_number(name, value)
+    if not math.isfinite(rate):
+        raise ValueError(f"rate must be finite, got {rate}")
     nodes, weights = np.polynomial.legendre.leggauss(80)
     u = 0.5 * math.sqrt(horizon) * (1.0 + nodes)
     t = horizon - u * u

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mdps._errors import ModelError
+from mdps._validate import require_positive
 from mdps.diffusions.gaussian import _check_common, _check_sampling
-from mdps.diffusions.paths import Paths, normals
+from mdps.diffusions.paths import Paths, Seed, normals
 
 __all__ = ["BlackScholes"]
 
@@ -60,8 +61,7 @@ class BlackScholes:
     def __post_init__(self) -> None:
         _check_common(self.rate, self.horizon, self.volatility)
         for name in ("volatility", "strike", "start"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ModelError(f"{name} must be positive and finite, got {getattr(self, name)}")
+            require_positive(name, getattr(self, name))
 
     @property
     def discount(self) -> float:
@@ -70,14 +70,14 @@ class BlackScholes:
 
     def _ratios(self, t: ArrayLike, s: ArrayLike, volatility: float | None) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
         """Return the prices, the remaining time, d1 and d2; at maturity the ratios are infinite with the sign of the moneyness."""
+        sigma = self.volatility if volatility is None else require_positive("volatility", volatility)
         left = self.horizon - np.asarray(t, dtype=np.float64)
         price = np.asarray(s, dtype=np.float64)
-        if np.any(left < 0) or np.any(price <= 0):
+        if not (np.all(left >= 0) and np.all((price > 0) & (price < math.inf))):
             raise ModelError(f"t must be at most the horizon {self.horizon} and prices positive, got t up to {np.max(t)}, prices from {np.min(price)}")
-        spread = (self.volatility if volatility is None else volatility) * np.sqrt(left)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            moneyness = np.log(price / self.strike) + self.rate * left
-            d1 = np.where(spread > 0, moneyness / np.where(spread > 0, spread, 1.0) + 0.5 * spread, np.where(moneyness >= 0, np.inf, -np.inf))
+        spread = sigma * np.sqrt(left)
+        moneyness = np.log(price / self.strike) + self.rate * left
+        d1 = np.where(spread > 0, moneyness / np.where(spread > 0, spread, 1.0) + 0.5 * spread, np.where(moneyness >= 0, np.inf, -np.inf))
         return price, left, d1, d1 - spread
 
     def value(self, t: ArrayLike, s: ArrayLike, *, volatility: float | None = None) -> FloatArray:
@@ -101,17 +101,17 @@ class BlackScholes:
         density = np.exp(-0.5 * np.where(spread > 0, d1, 0.0) ** 2) / math.sqrt(2.0 * math.pi)
         return np.asarray(np.where(spread > 0, density / (price * safe), 0.0))
 
-    def sample(self, *, paths: int, steps: int, seed: int, duration: float | None = None, scheme: str = "exact", jobs: int = 1) -> Paths:
+    def sample(self, *, paths: int, steps: int, seed: Seed, duration: float | None = None, scheme: str = "exact", jobs: int = 1) -> Paths:
         """Sample trajectories of the asset; the running reward is 0 and the payoff comes at maturity.
 
         Parameters
         ----------
         paths, steps : int
             Numbers of paths and of equal time steps.
-        seed : int
+        seed : int or numpy.random.SeedSequence
             Key of the counter-based stream.
         duration : float, optional
-            Length of the trajectories; the maturity by default.
+            Length of the trajectories, at most the maturity, which is the default.
         scheme : str
             `"exact"` transitions or `"euler"` for Euler-Maruyama.
         jobs : int
@@ -128,7 +128,7 @@ class BlackScholes:
         """
         from mdps.diffusions._kernels_paths import geometric_recursion
 
-        length = _check_sampling(paths, steps, self.horizon if duration is None else duration, scheme)
+        length = _check_sampling(paths, steps, duration, self.horizon, scheme)
         dt = length / steps
         drift = self.rate * dt if scheme == "euler" else (self.rate - 0.5 * self.volatility**2) * dt
         spread = self.volatility * math.sqrt(dt)

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mdps._errors import ModelError
-from mdps.diffusions.paths import Paths, normals
+from mdps._validate import require_choice, require_finite, require_integer, require_nonnegative
+from mdps.diffusions.paths import Paths, Seed, normals
 from mdps.diffusions.polynomials import Polynomial
 
 __all__ = ["BrownianMotion", "OrnsteinUhlenbeck"]
@@ -48,23 +49,26 @@ def _expectation(f: Polynomial, t: Any, centre: Any, variance: Any) -> Any:
     return sum((c * t**i * moments[j] if i else c * moments[j]) for (i, j), c in f.terms.items())
 
 
-def _check_common(discount: Any, horizon: Any, volatility: Any) -> None:
-    if not 0 <= discount < math.inf:
-        raise ModelError(f"discount rate must be finite and >= 0, got {discount}")
-    if horizon is not None and not 0 < horizon < math.inf:
+def _check_common(discount: Any, horizon: Any, volatility: Any, name: str = "volatility") -> None:
+    require_nonnegative("discount rate", discount)
+    if horizon is not None and not require_finite("horizon", horizon) > 0:
         raise ModelError(f"horizon must be positive and finite, or None, got {horizon}")
-    if not 0 <= volatility < math.inf:
-        raise ModelError(f"volatility must be finite and >= 0, got {volatility}")
+    require_nonnegative(name, volatility)
 
 
-def _check_sampling(paths: int, steps: int, duration: Any, scheme: str) -> float:
-    if paths < 1 or steps < 1:
-        raise ModelError(f"paths and steps must be integers >= 1, got {paths} and {steps}")
-    if scheme not in SCHEMES:
-        raise ModelError(f"scheme must be one of {', '.join(SCHEMES)}; got {scheme!r}")
-    if duration is None or not 0 < duration < math.inf:
-        raise ModelError(f"duration must be positive and finite, got {duration}")
-    return float(duration)
+def _check_sampling(paths: int, steps: int, duration: Any, horizon: Any, scheme: str) -> float:
+    """Return the length of the trajectories: the horizon where no duration is given, and never beyond it."""
+    require_integer("paths", paths)
+    require_integer("steps", steps)
+    require_choice("scheme", scheme, SCHEMES)
+    length = horizon if duration is None else duration
+    if length is None:
+        raise ModelError("duration must be given for a model without a horizon")
+    if not require_finite("duration", length) > 0:
+        raise ModelError(f"duration must be positive and finite, got {length}")
+    if horizon is not None and length > horizon:
+        raise ModelError(f"duration must be at most the horizon {horizon}, got {length}")
+    return float(length)
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,7 @@ class BrownianMotion:
 
     def __post_init__(self) -> None:
         _check_common(self.discount, self.horizon, self.volatility)
+        require_finite("start", self.start)
         if self.horizon is None:
             raise ModelError("horizon of Brownian motion must be given: its value over an endless horizon is not closed under polynomials")
 
@@ -168,7 +173,7 @@ class BrownianMotion:
         return _by_quadrature(self, times, states)
 
     def sample(
-        self, *, paths: int, steps: int, seed: int, duration: float | None = None, scheme: str = "exact", jobs: int = 1
+        self, *, paths: int, steps: int, seed: Seed, duration: float | None = None, scheme: str = "exact", jobs: int = 1
     ) -> Paths:
         """Sample trajectories with their rewards; a transition is exact, and Euler-Maruyama is the same for Brownian motion.
 
@@ -176,10 +181,10 @@ class BrownianMotion:
         ----------
         paths, steps : int
             Numbers of paths and of equal time steps.
-        seed : int
+        seed : int or numpy.random.SeedSequence
             Key of the counter-based stream.
         duration : float, optional
-            Length of the trajectories; the horizon by default, and the only length with a terminal reward.
+            Length of the trajectories, at most the horizon, which is the default and the only length with a terminal reward.
         scheme : str
             `"exact"` or `"euler"`.
         jobs : int
@@ -194,7 +199,7 @@ class BrownianMotion:
         ModelError
             If an argument is out of range.
         """
-        length = _check_sampling(paths, steps, self.horizon if duration is None else duration, scheme)
+        length = _check_sampling(paths, steps, duration, self.horizon, scheme)
         spread = float(self.volatility) * math.sqrt(length / steps)
         whole = duration is None or duration == self.horizon
         return _linear_paths(self, paths, steps, seed, length, (1.0, spread), (float(self.start), 0.0), jobs, whole)
@@ -244,9 +249,10 @@ class OrnsteinUhlenbeck:
     start: float | None = None
 
     def __post_init__(self) -> None:
-        _check_common(self.discount, self.horizon, self.sigma)
-        if not math.isfinite(self.kappa):
-            raise ModelError(f"kappa must be finite, got {self.kappa}")
+        _check_common(self.discount, self.horizon, self.sigma, "sigma")
+        require_finite("kappa", self.kappa)
+        if self.start is not None:
+            require_finite("start", self.start)
         if self.start is None and not self.kappa > 0:
             raise ModelError(f"kappa must be positive for a stationary start, got {self.kappa}")
         if self.horizon is None:
@@ -314,7 +320,7 @@ class OrnsteinUhlenbeck:
         return _by_quadrature(self, times, states)
 
     def sample(
-        self, *, paths: int, steps: int, seed: int, duration: float | None = None, scheme: str = "exact", jobs: int = 1
+        self, *, paths: int, steps: int, seed: Seed, duration: float | None = None, scheme: str = "exact", jobs: int = 1
     ) -> Paths:
         """Sample trajectories with their rewards.
 
@@ -322,10 +328,10 @@ class OrnsteinUhlenbeck:
         ----------
         paths, steps : int
             Numbers of paths and of equal time steps.
-        seed : int
+        seed : int or numpy.random.SeedSequence
             Key of the counter-based stream.
         duration : float, optional
-            Length of the trajectories; the horizon by default.
+            Length of the trajectories, at most the horizon, which is the default.
         scheme : str
             `"exact"` transitions or `"euler"` for Euler-Maruyama.
         jobs : int
@@ -341,7 +347,7 @@ class OrnsteinUhlenbeck:
         ModelError
             If an argument is out of range.
         """
-        length = _check_sampling(paths, steps, self.horizon if duration is None else duration, scheme)
+        length = _check_sampling(paths, steps, duration, self.horizon, scheme)
         dt = length / steps
         exact = (math.exp(-self.kappa * dt), math.sqrt(self.spread(dt)))
         step = exact if scheme == "exact" else (1.0 - self.kappa * dt, self.sigma * math.sqrt(dt))
@@ -353,25 +359,26 @@ Gaussian = BrownianMotion | OrnsteinUhlenbeck
 
 
 def _by_quadrature(model: Gaussian, times: NDArray[np.float64], states: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the discounted finite-horizon value by Gauss-Legendre over the remaining time."""
+    """Return the discounted finite-horizon value by Gauss-Legendre over the remaining time: one polynomial in x for each time asked for."""
     assert model.horizon is not None
     horizon, beta = float(model.horizon), float(model.discount)
     nodes, weights = np.polynomial.legendre.leggauss(NODES)
     result = np.empty(times.shape)
-    for index in np.ndindex(times.shape):
-        left, x, t = horizon - times[index], states[index], float(times[index])
-        if left < 0:
+    for t in np.unique(times):
+        left = horizon - float(t)
+        if not left >= 0:
             raise ModelError(f"t must be at most the horizon {horizon}, got {t}")
-        total = math.exp(-beta * left) * model.conditional(model.terminal.at_time(horizon), left)(t, x)
+        total = model.conditional(model.terminal.at_time(horizon), left) * math.exp(-beta * left)
         for node, weight in zip(nodes, weights, strict=True):
-            u = 0.5 * left * (1.0 + node)
-            total += 0.5 * left * weight * math.exp(-beta * u) * model.conditional(model.reward, u)(t, x)
-        result[index] = total
+            u = 0.5 * left * (1.0 + float(node))
+            total = total + model.conditional(model.reward, u).at_time(float(t)) * (0.5 * left * float(weight) * math.exp(-beta * u))
+        here = times == t
+        result[here] = total(float(t), states[here])
     return result
 
 
 def _linear_paths(
-    model: Gaussian, paths: int, steps: int, seed: int, length: float, step: tuple[float, float], first: tuple[float, float], jobs: int, whole: bool
+    model: Gaussian, paths: int, steps: int, seed: Seed, length: float, step: tuple[float, float], first: tuple[float, float], jobs: int, whole: bool
 ) -> Paths:
     """Sample x_{i+1} = m x_i + s z_i, chunk by chunk, and attach the rewards."""
     from mdps.diffusions._kernels_paths import linear_recursion

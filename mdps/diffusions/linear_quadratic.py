@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mdps._errors import ModelError
 from mdps.diffusions.gaussian import NODES, _check_common, _check_sampling
-from mdps.diffusions.paths import Paths, normals
+from mdps.diffusions.paths import Paths, Seed, normals
 
 __all__ = ["LinearQuadratic"]
 
@@ -81,8 +81,10 @@ class LinearQuadratic:
                 raise ModelError(f"{name} must have shape {allowed}, got {array.shape}")
             if not np.isfinite(array).all():
                 raise ModelError(f"{name} must be finite, got {array[~np.isfinite(array)][0]}")
-            if name in ("reward", "terminal") and not np.array_equal(array, array.T):
-                raise ModelError(f"{name} must be symmetric")
+            if name in ("reward", "terminal"):
+                if np.max(np.abs(array - array.T)) > 1e-12 * np.max(np.abs(array)):
+                    raise ModelError(f"{name} must be symmetric, got {array.tolist()}")
+                array = 0.5 * (array + array.T)  # products such as K'RK are symmetric up to rounding only
             object.__setattr__(self, name, array)
         if self.horizon is None:
             growth = 2.0 * float(np.linalg.eigvals(drift).real.max())
@@ -112,7 +114,7 @@ class LinearQuadratic:
             p: FloatArray = np.asarray(np.linalg.solve(-lyapunov, self.reward.ravel()), dtype=np.float64)
             return p.reshape(d, d), float(trace @ p) / beta
         left = self.horizon - t
-        if left < 0:
+        if not left >= 0:
             raise ModelError(f"t must be at most the horizon {self.horizon}, got {t}")
         from scipy.linalg import expm
 
@@ -125,11 +127,16 @@ class LinearQuadratic:
         end = expm(left * system) @ np.concatenate((self.terminal.ravel(), [0.0, 1.0]))
         return end[:size].reshape(d, d), float(end[size])
 
-    def value(self, t: float, x: ArrayLike) -> FloatArray:
-        """Return J(t, x) for states of shape (..., d)."""
-        p, c = self.coefficients(t)
-        states = np.asarray(x, dtype=np.float64)
-        return np.asarray(np.einsum("...i,ij,...j->...", states, p, states) + c)
+    def value(self, t: ArrayLike, x: ArrayLike) -> FloatArray:
+        """Return J(t, x) for states of shape (..., d) and times that broadcast with the axes before the last."""
+        times, states = np.asarray(t, dtype=np.float64), np.asarray(x, dtype=np.float64)
+        if states.ndim == 0 or states.shape[-1] != self.dimension:
+            raise ModelError(f"x must have shape (..., {self.dimension}), got {states.shape}")
+        unique, where = np.unique(times, return_inverse=True)
+        pairs = [self.coefficients(float(u)) for u in unique]
+        p = np.array([pair[0] for pair in pairs])[where.reshape(times.shape)]
+        c = np.array([pair[1] for pair in pairs])[where.reshape(times.shape)]
+        return np.asarray(np.einsum("...i,...ij,...j->...", states, p, states) + c)
 
     def transition(self, u: float) -> tuple[FloatArray, FloatArray]:
         """Return the matrix and covariance of X_{t+u} = Phi X_t + N(0, C), by Gauss-Legendre over matrix exponentials."""
@@ -142,17 +149,17 @@ class LinearQuadratic:
             covariance += 0.5 * u * weight * spread @ spread.T
         return np.asarray(expm(u * self.drift)), covariance
 
-    def sample(self, *, paths: int, steps: int, seed: int, duration: float | None = None, scheme: str = "exact", jobs: int = 1) -> Paths:
+    def sample(self, *, paths: int, steps: int, seed: Seed, duration: float | None = None, scheme: str = "exact", jobs: int = 1) -> Paths:
         """Sample trajectories with their rewards.
 
         Parameters
         ----------
         paths, steps : int
             Numbers of paths and of equal time steps.
-        seed : int
+        seed : int or numpy.random.SeedSequence
             Key of the counter-based stream.
         duration : float, optional
-            Length of the trajectories; the horizon by default.
+            Length of the trajectories, at most the horizon, which is the default.
         scheme : str
             `"exact"` transitions or `"euler"` for Euler-Maruyama.
         jobs : int
@@ -167,7 +174,7 @@ class LinearQuadratic:
         ModelError
             If an argument is out of range.
         """
-        length = _check_sampling(paths, steps, self.horizon if duration is None else duration, scheme)
+        length = _check_sampling(paths, steps, duration, self.horizon, scheme)
         dt, d = length / steps, self.dimension
         if scheme == "exact":
             factor, covariance = self.transition(dt)

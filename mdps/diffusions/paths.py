@@ -9,7 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["CHUNK", "Paths", "normals"]
+from mdps._validate import require_generator
+
+__all__ = ["CHUNK", "Paths", "Seed", "normals"]
+
+Seed = int | np.random.SeedSequence
 
 CHUNK = 4096
 """Paths that share one counter-based stream; fixed, so that a path depends on the seed and its number alone."""
@@ -50,7 +54,7 @@ class Paths:
     def __post_init__(self) -> None:
         time, state, reward = (_finite(name, getattr(self, name)) for name in ("time", "state", "reward"))
         if time.ndim != 1 or time.size < 2:
-            raise ValueError(f"time must hold at least two times, got shape {time.shape}")
+            raise ValueError(f"time must be one sequence of at least two times that all paths share, got shape {time.shape}")
         if np.any(np.diff(time) <= 0):
             first = int(np.argmax(np.diff(time) <= 0))
             raise ValueError(f"time must increase, got {time[first]} followed by {time[first + 1]} at position {first}")
@@ -88,15 +92,15 @@ class Paths:
 def _finite(name: str, values: ArrayLike) -> NDArray[np.float64]:
     try:
         array = np.asarray(values, dtype=np.float64)
-    except ValueError:
-        raise ValueError(f"{name} must be a rectangular array of numbers, got rows of different length") from None
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be a rectangular array of numbers, got rows of different length or entries that are no numbers") from None
     if not np.isfinite(array).all():
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         raise ValueError(f"{name} must be finite, got {array[where]} at index {where}")
     return array
 
 
-def normals(count: int, shape: tuple[int, ...], seed: int, use: Callable[[slice, NDArray[np.float64]], Any], *, jobs: int = 1) -> list[Any]:
+def normals(count: int, shape: tuple[int, ...], seed: Seed, use: Callable[[slice, NDArray[np.float64]], Any], *, jobs: int = 1) -> list[Any]:
     """Draw standard normal blocks of shape (paths in the chunk, *shape) and hand each to `use`, in a fixed division into chunks.
 
     Parameters
@@ -105,7 +109,7 @@ def normals(count: int, shape: tuple[int, ...], seed: int, use: Callable[[slice,
         Number of paths.
     shape : tuple of int
         Shape of the draws of one path.
-    seed : int
+    seed : int or numpy.random.SeedSequence
         Key of the counter-based stream.
     use : callable
         `(slice of paths, draws) -> anything`.
@@ -118,10 +122,12 @@ def normals(count: int, shape: tuple[int, ...], seed: int, use: Callable[[slice,
         What `use` returned, in the order of the chunks.
     """
     starts = range(0, count, CHUNK)
+    require_generator(seed)
+    root = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
 
     def one(start: int) -> Any:
         block = slice(start, min(start + CHUNK, count))
-        stream = np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=(start // CHUNK,))))
+        stream = np.random.Generator(np.random.Philox(np.random.SeedSequence(root.entropy, spawn_key=(*root.spawn_key, start // CHUNK))))
         return use(block, stream.standard_normal((block.stop - block.start, *shape)))
 
     if jobs == 1 or len(starts) == 1:

@@ -120,7 +120,10 @@ def test_black_scholes_at_maturity_is_the_payoff_and_its_greeks_are_derivatives(
 BAD = [
     (OrnsteinUhlenbeck, {"kappa": -1.0, "sigma": 1.0, "discount": 0.5, "start": 0.0}, "infinite"),
     (OrnsteinUhlenbeck, {"kappa": -1.0, "sigma": 1.0, "discount": 5.0}, "stationary"),
-    (OrnsteinUhlenbeck, {"kappa": 1.0, "sigma": -1.0, "discount": 0.5}, "volatility"),
+    (OrnsteinUhlenbeck, {"kappa": 1.0, "sigma": -1.0, "discount": 0.5}, "sigma"),
+    (OrnsteinUhlenbeck, {"kappa": 1.0, "sigma": 1.0, "discount": 0.5, "start": float("nan")}, "start"),
+    (BrownianMotion, {"start": float("inf")}, "start"),
+    (BrownianMotion, {"volatility": float("nan")}, "volatility"),
     (OrnsteinUhlenbeck, {"kappa": 1.0, "sigma": 1.0, "discount": 0.0}, "infinite"),
     (OrnsteinUhlenbeck, {"kappa": float("nan"), "sigma": 1.0, "discount": 0.5}, "kappa"),
     (OrnsteinUhlenbeck, {"kappa": 1.0, "sigma": 1.0, "discount": 0.5, "terminal": X}, "horizon"),
@@ -151,7 +154,71 @@ def test_bad_models_and_paths_are_refused(kind, arguments, message):
         kind(**arguments)
 
 
-@pytest.mark.parametrize("arguments", [{"paths": 0}, {"steps": 0}, {"scheme": "milstein"}, {"duration": -1.0}])
+@pytest.mark.parametrize("arguments", [{"paths": 0}, {"paths": 2.5}, {"steps": 0}, {"scheme": "milstein"}, {"duration": -1.0}, {"duration": None}, {"seed": -1}, {"seed": 1.5}])
 def test_bad_sampling_is_refused(arguments):
     with pytest.raises(ModelError):
         OrnsteinUhlenbeck(1.0, 1.0, 0.5).sample(**{"paths": 2, "steps": 2, "duration": 1.0, "seed": 0, **arguments})
+
+
+def test_paths_stop_at_the_horizon():
+    for model in (BrownianMotion(horizon=1), BlackScholes(0.3, horizon=1.0), LinearQuadratic([[0.0]], [[1.0]], [[1.0]], horizon=1.0)):
+        with pytest.raises(ModelError, match="horizon 1"):
+            model.sample(paths=1, steps=2, seed=0, duration=1.5)
+
+
+def test_a_seed_sequence_and_its_children_give_streams_of_their_own():
+    model = BrownianMotion()
+    root = np.random.SeedSequence(5)
+    one, two = (model.sample(paths=2, steps=2, seed=child).state for child in root.spawn(2))
+    assert np.array_equal(model.sample(paths=2, steps=2, seed=5).state, model.sample(paths=2, steps=2, seed=np.random.SeedSequence(5)).state)
+    assert not np.array_equal(one, two)
+
+
+@pytest.mark.parametrize("volatility", [0.0, -0.2, float("nan")])
+def test_a_believed_volatility_must_be_positive(volatility):
+    model = BlackScholes(0.3, 0.02)
+    for greek in (model.value, model.delta, model.gamma):
+        with pytest.raises(ModelError, match="volatility"):
+            greek(0.0, 1.0, volatility=volatility)
+    with pytest.raises(ModelError, match="prices"):
+        model.value(float("nan"), 1.0)
+
+
+@pytest.mark.parametrize("scheme", ["exact", "euler"])
+def test_sampled_transitions_have_the_covariance_of_the_model_in_two_dimensions(scheme):
+    model = LinearQuadratic([[-1.0, 0.6], [-0.4, 0.3]], [[0.7, 0.1, 0.2], [0.0, 0.3, -0.5]], np.eye(2), horizon=0.5, start=[1.0, -2.0])
+    last = model.sample(paths=40_000, steps=1 if scheme == "exact" else 60, seed=2, scheme=scheme).state[:, -1]
+    phi, covariance = model.transition(0.5)
+    slack = 0.0 if scheme == "exact" else 0.02
+    assert np.all(np.abs(last.mean(axis=0) - phi @ model.start) < 5 * np.sqrt(np.diag(covariance) / 40_000) + slack)
+    assert np.cov(last.T) == pytest.approx(covariance, abs=5 * np.sqrt(2 / 40_000) * covariance.max() + slack)
+
+
+def test_exact_transitions_have_the_variance_of_the_law():
+    ou = OrnsteinUhlenbeck(-0.4, 0.5, 2.0, start=1.0).sample(paths=40_000, steps=3, duration=1.5, seed=1).state[:, -1, 0]
+    variance = 0.25 * np.expm1(2 * 0.4 * 1.5) / 0.8
+    assert ou.mean() == pytest.approx(np.exp(0.6), abs=5 * np.sqrt(variance / 40_000))
+    assert ou.var() == pytest.approx(variance, rel=5 * np.sqrt(2 / 40_000))
+    logs = np.log(BlackScholes(0.3, 0.02).sample(paths=40_000, steps=3, seed=1).state[:, -1, 0])
+    assert logs.mean() == pytest.approx(0.02 - 0.045, abs=5 * 0.3 / np.sqrt(40_000))
+    assert logs.var() == pytest.approx(0.09, rel=5 * np.sqrt(2 / 40_000))
+
+
+def test_values_take_times_and_states_of_whole_paths():
+    lq = LinearQuadratic([[-1.0, 0.2], [0.0, -0.5]], [[0.7], [0.1]], np.eye(2), np.eye(2), 0.3, 1.0)
+    paths = lq.sample(paths=3, steps=4, seed=0)
+    values = lq.value(paths.time, paths.state)
+    assert values.shape == (3, 5)
+    assert values[1, 2] == pytest.approx(float(lq.value(0.5, paths.state[1, 2])), rel=1e-12)
+    ou = OrnsteinUhlenbeck(1.0, 0.7, 0.5, X**2, 0.5 * X**2, 1.0, 0.3)
+    long = ou.sample(paths=2000, steps=20, seed=0)
+    values = ou.value(long.time[None, :], long.state[:, :, 0])
+    assert values[7, 5] == pytest.approx(float(ou.value(0.25, long.state[7, 5, 0])), rel=1e-12)
+    assert values[:, -1] == pytest.approx(long.terminal)
+    with pytest.raises(ModelError, match="shape"):
+        lq.value(0.0, [1.0, 2.0, 3.0])
+
+
+def test_a_reward_that_is_symmetric_up_to_rounding_is_taken():
+    almost = np.array([[1.0, 0.3], [0.3 + 1e-16, 2.0]])
+    assert LinearQuadratic(-np.eye(2), np.eye(2), almost, discount=1.0).reward[0, 1] == pytest.approx(0.3)

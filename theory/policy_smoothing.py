@@ -309,7 +309,8 @@ def effective_budget(
     steps : int, optional
         Longest episode T; needed for `"per-step"` and for rounding.
     copies : int
-        Independent noise draws per frame: k when noise is drawn again for every stacked copy, else 1.
+        Largest number of independent noise draws that one frame gets: k when noise is drawn again for every frame in a stack of k, else 1;
+        k (k + 1) / 2 if the stack starts as k copies of the first frame with noise of their own.
     samples : int
         Noisy evaluations of one observation that the policy averages per step.
     rounding : float

@@ -62,6 +62,8 @@ def play_gymnasium(plan: Plan, first: int, count: int) -> NDArray[np.float64]:
             for k in range(m):
                 kernels.noise_rows(plan.key, t, start, alive, k * blocks, plan.grid, *plan.tables, z)
                 if plan.per_copy:
+                    padding = max(frames - 1 - t, 0)  # copies of the first frame share a draw
+                    z[:, : padding * size] = np.tile(z[:, padding * size : (padding + 1) * size], (1, padding))
                     stacks[k] = _noised(clean, np.tile(plan.sigma, frames), z, plan.grid)
                 else:
                     _push(stacks[k], _noised(observations, plan.sigma, z, plan.grid), frames, t == 0)

@@ -167,6 +167,16 @@ def _noise(grid: Any, k0: Any, k1: Any, t: Any, block: Any, low: Any, high: Any,
 
 
 @compiled
+def share_padding(z: Any, size: Any, padding: Any) -> None:
+    """Let the copies of the first frame that still fill a stack share one draw: the first `padding` frames take that of the next one.
+
+    With a draw of its own for each, the first frame would be seen k (k + 1) / 2 times instead of k, and sqrt(k) B would be no bound.
+    """
+    for j in range(padding * size):
+        z[j] = z[padding * size + j % size]
+
+
+@compiled
 def rollouts(
     env: Any, first: Any, returns: Any, steps: Any, key: Any, max_steps: Any, size: Any, frames: Any, per_copy: Any, average: Any, sigma: Any,
     grid: Any, table: Any, guide: Any, flat: Any, widths: Any, relu: Any, single: Any, box: Any, squash: Any, bounds: Any, shift: Any, scale: Any, clip: Any,
@@ -195,6 +205,7 @@ def rollouts(
             for m in range(average):
                 _noise(grid, k0, k1, t, m * blocks, low, high, table, guide, z)
                 if per_copy:
+                    share_padding(z, size, frames - 1 - t)
                     shift_and_noise(clean, wide_sigma, z, grid, True, stacks[m])
                 else:
                     shift_and_noise(obs, sigma, z, grid, t == 0, stacks[m])

@@ -103,6 +103,9 @@ def _episodes(plan: Plan, torch: Any, numbers: Any, alive: Any) -> Any:
         total: Any = None
         for m in range(plan.average):
             z = draw.noise(t, m, len(spread))
+            padding = plan.frames - 1 - t if plan.per_copy else 0
+            if padding > 0:  # copies of the first frame share a draw
+                z = torch.cat([z[:, padding * size : (padding + 1) * size].repeat(1, padding), z[:, padding * size :]], dim=1)
             source = clean if plan.per_copy else observation
             noised = spread * plan.grid * (torch.round(source / (spread * plan.grid)) + z) if plan.grid else source + spread * z
             stacks[m] = noised if plan.per_copy else _push(torch, stacks[m], noised, plan.frames, size)

@@ -41,8 +41,9 @@ class Protocol:
     steps : int, optional
         Longest episode; needed for `per-step` and for rounding.
     copies : int
-        Independent noise draws for each frame: k when every copy of a frame in a stack of k gets fresh noise, 1 when the frame is noised
-        once and then stacked.
+        Largest number of independent noise draws that one frame gets: k when every frame in a stack of k gets fresh noise at each step, 1
+        when the frame is noised once and then stacked.  A stack that starts as k copies of the first frame, each with noise of its own,
+        shows that frame k (k + 1) / 2 times: that number then.
     samples : int
         Noisy evaluations of one observation that the policy averages at every step.
     rounding : float

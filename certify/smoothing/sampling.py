@@ -68,7 +68,8 @@ def sample_returns(
     frames : int
         Stacked frames, oldest first; the stack starts as copies of the first noised frame.
     protocol : str
-        `frames-noised-once` (each frame noised when it is new) or `frames-noised-per-copy`.
+        `frames-noised-once` (each frame noised when it is new) or `frames-noised-per-copy` (afresh at every step, once for every frame in
+        the stack; the copies of the first frame that fill a young stack share a draw, so no frame is noised more than `frames` times).
     average : int
         Noisy evaluations of the same observation whose raw outputs are averaged at each step.
     noise : str

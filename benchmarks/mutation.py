@@ -1,11 +1,14 @@
 """Mutation evidence: break the bounds on purpose and count how many breaks the checks and tests notice.
 
-    python benchmarks/mutation.py [--modules theory/policy_smoothing.py ...] [--count 40] [--seed 0]
+    python benchmarks/mutation.py [--rooms policy_smoothing ...] [--count 40] [--jobs 2] [--seed 0]
 
-A mutant changes one place of one module: a constant, a sign, an operator, a comparison, min for max, log for log1p.  It is rejected
-when a test of the module fails or a check of the paper does not end as expected.  Sources are changed on a copy; ordinary mutation
-tools skip decorated functions, this one does not, because it changes files.  Survivors are printed with their line, so that
-equivalent ones can be told by eye and listed in EQUIVALENT.
+A mutant changes one place of one module: a constant, a sign, an operator, a comparison, min for max, log for log1p, a factor or a
+logarithm left out.  It is rejected when a test that reaches the changed function fails, or a check of the paper does not end as
+expected.  Sources are changed in a copy, so decorated functions and compiled kernels are mutated like all others.
+
+Mutants of `theory` are sorted by what they do to the functions on arguments met in the tests: *unsafe* ones make an upper bound
+smaller, a lower bound larger or an exact figure different, *loose* ones only move a bound the other way, *unseen* ones change no
+result.  Survivors are printed with their line; those that change nothing that can be observed are listed in EQUIVALENT by hand.
 """
 
 from __future__ import annotations
@@ -13,184 +16,314 @@ from __future__ import annotations
 import argparse
 import ast
 import copy
+import json
+import os
 import random
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
+from queue import Queue
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-SWAPS = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.Pow: ast.Mult}
-COMPARISONS = {ast.Lt: ast.GtE, ast.LtE: ast.Gt, ast.Gt: ast.LtE, ast.GtE: ast.Lt}
+PARTS = ("theory", "mdps", "certify", "verify", "tests", "examples", "docs", "README.md", "pyproject.toml")
+
+SWAPS: dict[type[ast.AST], type[ast.AST]] = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.Pow: ast.Mult}
+COMPARISONS: dict[type[ast.AST], type[ast.AST]] = {ast.Lt: ast.GtE, ast.LtE: ast.Gt, ast.Gt: ast.LtE, ast.GtE: ast.Lt}
 NAMES = {"min": "max", "max": "min", "minimum": "maximum", "maximum": "minimum", "sqrt": "abs", "log": "log1p", "log1p": "log", "exp": "expm1", "ceil": "floor"}
 
+LOWER = frozenset(
+    {
+        "bayes_risk", "conditional_shift", "crop_action_radius", "crop_mean_bound", "dual_objective", "expected_return_bound",
+        "gaussian_lower_bound", "gaussian_shift_lower", "indistinguishable_loss", "largest_radius", "lipschitz_mean_bound", "minimax_lower_bound",
+        "per_step_return_bound", "printed_lower_bound", "quantile_level", "recepes_bound", "stopping_change", "success_radius", "total_variation_mean_bound",
+        "wang_transform",
+    }
+)
+"""Functions of `theory` that return lower bounds or radii: too large is wrong."""
+UPPER = frozenset(
+    {
+        "absorbing_coefficient", "anytime_radius", "categorical_cramer_bound", "categorical_fixed_point_cramer",
+        "categorical_fixed_point_wasserstein", "categorical_fixed_point_wasserstein_by_cramer", "categorical_wasserstein_bound", "class_radius",
+        "coverage_bound", "coverage_trajectories", "covering_radius", "discretisation_bound", "drpvi_coefficient", "dvi_error", "dvi_iterations",
+        "effective_budget", "greedy_loss", "in_sample_bound", "information_bound", "lattice_radius", "linear_dominance", "linear_eluder_bound",
+        "linear_transfer", "log_covering_ball", "mle_radius", "mle_regret_bound", "mle_variation_bound", "outer_search_error",
+        "outer_search_error_by_slope", "pigeonhole_count", "pigeonhole_squares", "pigeonhole_sum", "pigeonhole_weighted", "potential_bound",
+        "printed_coefficient", "projected_dvi_error", "quantile_fixed_point_wasserstein", "quantile_fixed_point_wasserstein_book", "quantile_wasserstein_bound", "range_bound", "regret_bound", "saturating_coefficient", "softmax_kl_bound", "softmax_l1_bound",
+        "softmax_tv_bound", "span_bound", "split_coefficient", "split_constant", "spread_cvar_gap", "spread_variance", "spread_wasserstein",
+        "stock_grid_error", "sweep_wasserstein", "switching_bound", "switching_bound_pathwise", "temperature_bias", "ucrl2_episode_bound",
+        "ucrl2_regret_bound", "ucrl2_widths",
+    }
+)
+"""Functions of `theory` that return upper bounds, radii of confidence or budgets: too small is wrong.  The others are exact figures."""
+
 EQUIVALENT: frozenset[str] = frozenset()
-"""Mutants that change nothing that can be observed, as `module:line: description`."""
+"""Mutants that change nothing that can be observed, as `module:line text -> description`, each looked at by a person."""
+
+
+@dataclass(frozen=True)
+class Room:
+    """What is mutated together, and what must notice."""
+
+    modules: tuple[str, ...]
+    tests: tuple[str, ...]
+    papers: tuple[str, ...]
+
+
+ROOMS = {
+    "policy_smoothing": Room(
+        ("theory/policy_smoothing.py", "theory/_policy_smoothing_gaussian.py", "theory/_policy_smoothing_comparators.py"),
+        ("tests/theory/test_policy_smoothing.py", "tests/certify/smoothing/test_certificates.py", "tests/certify/smoothing/test_side_certificates.py"),
+        ("policy_smoothing",),
+    ),
+    "loop_agec": Room(("theory/loop_agec.py",), ("tests/theory/test_loop_agec.py", "tests/certify/complexity"), ("loop_agec",)),
+    "martingale_td": Room(("theory/martingale_td.py",), ("tests/theory/test_martingale_td.py", "tests/certify/martingale"), ("martingale_td",)),
+    "distributional_dp": Room(("theory/distributional_dp.py",), ("tests/theory/test_distributional_dp.py", "tests/certify/returns"), ("distributional_dp",)),
+    "r2pvi": Room(("theory/r2pvi.py",), ("tests/theory/test_r2pvi.py", "tests/certify/robust"), ("r2pvi",)),
+    "dr_rpo": Room(("theory/dr_rpo.py",), ("tests/theory/test_dr_rpo.py", "tests/certify/robust/test_online.py"), ("dr_rpo",)),
+    "certify-smoothing": Room(
+        tuple(f"certify/smoothing/{name}.py" for name in
+              ("bands", "betting", "certificates", "protocols", "quantiles", "strata", "planner", "comparators", "_kernels_bands", "_kernels_ordering")),
+        ("tests/certify/smoothing/test_certificates.py", "tests/certify/smoothing/test_bands.py", "tests/certify/smoothing/test_betting.py",
+         "tests/certify/smoothing/test_side_certificates.py"),
+        ("policy_smoothing",),
+    ),
+    "certify-complexity": Room(
+        tuple(f"certify/complexity/{name}.py" for name in ("certificate", "sequences", "covering", "gain", "eluder", "_kernels_eluder")),
+        ("tests/certify/complexity",), ("loop_agec",)),
+    "certify-martingale": Room(tuple(f"certify/martingale/{name}.py" for name in ("critic", "fixed_points", "evaluation", "_kernels_td")),
+                               ("tests/certify/martingale",), ("martingale_td",)),
+    "certify-returns": Room(tuple(f"certify/returns/{name}.py" for name in ("evaluation", "laws", "projections", "cvar", "optimisation", "_kernels")),
+                            ("tests/certify/returns",), ("distributional_dp",)),
+    "certify-robust": Room(tuple(f"certify/robust/{name}.py" for name in ("_duals", "exact", "offline", "_recursion", "_design", "online", "_kernels_online")),
+                           ("tests/certify/robust",), ("r2pvi", "dr_rpo")),
+}
 
 
 @dataclass(frozen=True)
 class Mutant:
+    """One change of one module."""
+
     module: str
     line: int
+    text: str
     description: str
-    source: str
+    function: int
+    """First line of the function it stands in, decorators included; 0 for the module itself."""
+    source: str = field(repr=False)
 
     @property
     def name(self) -> str:
-        return f"{self.module}:{self.line}: {self.description}"
+        return f"{self.module}:{self.text} -> {self.description}"
 
 
-def _variants(node: ast.AST) -> list[tuple[str, ast.AST]]:
+def variants(node: ast.AST) -> list[tuple[str, ast.AST]]:
     """Every way to break one node, with a description."""
     found: list[tuple[str, ast.AST]] = []
-    if isinstance(node, ast.Constant) and isinstance(node.value, (int, float)) and not isinstance(node.value, bool):
-        for value in (2 * node.value, node.value / 2 if isinstance(node.value, float) else node.value + 1):
-            if value != node.value:
-                found.append((f"{node.value!r} -> {value!r}", ast.Constant(value)))
-    if isinstance(node, ast.BinOp) and type(node.op) in SWAPS:
-        changed = copy.deepcopy(node)
-        changed.op = SWAPS[type(node.op)]()
-        found.append((f"{type(node.op).__name__} -> {type(changed.op).__name__}", changed))
+    if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool):
+        value = node.value
+        for other in (2 * value, value / 2 if isinstance(value, float) else value + 1):
+            if other != value:
+                found.append((f"{value!r} becomes {other!r}", ast.Constant(other)))
+    if isinstance(node, ast.BinOp):
+        if type(node.op) in SWAPS:
+            changed = copy.deepcopy(node)
+            changed.op = SWAPS[type(node.op)]()  # type: ignore[assignment]
+            found.append((f"{type(node.op).__name__} becomes {type(changed.op).__name__} before {ast.unparse(node.right)}", changed))
+        if isinstance(node.op, ast.Mult | ast.Div | ast.Add | ast.Sub | ast.Pow):
+            found.append((f"without {type(node.op).__name__} {ast.unparse(node.right)}", node.left))
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        found.append(("drop the sign", node.operand))
+        found.append((f"drop the sign of {ast.unparse(node.operand)}", node.operand))
     if isinstance(node, ast.Compare) and len(node.ops) == 1 and type(node.ops[0]) in COMPARISONS:
         changed_compare = copy.deepcopy(node)
-        changed_compare.ops = [COMPARISONS[type(node.ops[0])]()]
-        found.append(("negate the comparison", changed_compare))
-    if isinstance(node, ast.Attribute) and node.attr in NAMES:
-        changed_name = copy.deepcopy(node)
-        changed_name.attr = NAMES[node.attr]
-        found.append((f"{node.attr} -> {changed_name.attr}", changed_name))
+        changed_compare.ops = [COMPARISONS[type(node.ops[0])]()]  # type: ignore[list-item]
+        found.append((f"negate {ast.unparse(node)}", changed_compare))
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute | ast.Name):
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id
+        if name in NAMES:
+            changed_call = copy.deepcopy(node)
+            if isinstance(changed_call.func, ast.Attribute):
+                changed_call.func.attr = NAMES[name]
+            elif name in ("min", "max"):
+                changed_call.func.id = NAMES[name]  # type: ignore[attr-defined]
+            if ast.unparse(changed_call) != ast.unparse(node):
+                found.append((f"{ast.unparse(node)} becomes {NAMES[name]}", changed_call))
+        if name in ("log", "log1p", "sqrt", "exp") and len(node.args) == 1:
+            found.append((f"1 for {ast.unparse(node)}", ast.Constant(1.0)))
+    return found
+
+
+def places(tree: ast.Module) -> list[tuple[ast.AST, int]]:
+    """Every node that may be changed, with the first line of its function; docstrings and validation are left alone."""
+    found: list[tuple[ast.AST, int]] = []
+
+    def walk(node: ast.AST, function: int) -> None:
+        if isinstance(node, ast.Raise | ast.JoinedStr | ast.Assert) or (isinstance(node, ast.If) and isinstance(node.body[0], ast.Raise)):
+            return
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id.startswith("require_"):
+            walk(node.args[1], function)
+            return
+        found.append((node, function))
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.FunctionDef) and not function:
+                first = min([child.lineno, *(d.lineno for d in child.decorator_list)])
+                for statement in child.body:
+                    walk(statement, first)
+            elif not isinstance(child, ast.arguments) and not (isinstance(node, ast.AnnAssign) and child is node.annotation):
+                walk(child, function)
+
+    walk(tree, 0)
     return found
 
 
 class _Replace(ast.NodeTransformer):
-    """Replaces the node number `target` in the order of a walk."""
-
     def __init__(self, target: ast.AST, replacement: ast.AST) -> None:
         self.target, self.replacement = target, replacement
 
-    def visit(self, node: ast.AST) -> ast.AST:
+    def visit(self, node: ast.AST) -> Any:
         return ast.copy_location(self.replacement, node) if node is self.target else self.generic_visit(node)
 
 
 def mutants(module: str) -> list[Mutant]:
-    """Every mutant of the function bodies of a module; docstrings, messages of errors and validation are left alone."""
+    """Every mutant of a module."""
     text = (ROOT / module).read_text()
-    found = []
-    for function in [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.FunctionDef)]:
-        skipped = {id(x) for part in ast.walk(function) if isinstance(part, (ast.Raise, ast.JoinedStr)) for x in ast.walk(part)}
-        bodies = [node for statement in function.body for node in ast.walk(statement) if id(node) not in skipped]
-        for index, node in enumerate(bodies):
-            for description, _ in _variants(node):
-                found.append((function.name, function.lineno, index, getattr(node, "lineno", function.lineno), description))
+    lines = text.splitlines()
     results = []
-    for name, start, index, line, description in dict.fromkeys(found):
-        tree = ast.parse(text)
-        function = next(n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n.name == name and n.lineno == start)
-        skipped = {id(x) for part in ast.walk(function) if isinstance(part, (ast.Raise, ast.JoinedStr)) for x in ast.walk(part)}
-        node = [n for statement in function.body for n in ast.walk(statement) if id(n) not in skipped][index]
-        replacement = dict(_variants(node))[description]
-        results.append(Mutant(module, line, description, ast.unparse(ast.fix_missing_locations(_Replace(node, replacement).visit(tree)))))
+    for index, (node, function) in enumerate(places(ast.parse(text))):
+        for position, (description, _) in enumerate(variants(node)):
+            tree = ast.parse(text)
+            twin = places(tree)[index][0]
+            changed = ast.fix_missing_locations(_Replace(twin, variants(twin)[position][1]).visit(tree))
+            line = getattr(node, "lineno", 0)
+            results.append(Mutant(module, line, lines[line - 1].strip(), description, function, ast.unparse(changed)))
     return results
 
 
-RUNNER = """
-import sys
-import mdps.jit
-mdps.jit.source_hash = lambda: "mutation"          # the mutated module holds no kernel: compiled ones may be reused
-import pytest
-tests, paper = sys.argv[1].split(","), sys.argv[2]
-if [t for t in tests if t] and pytest.main(["-x", "-q", "-p", "no:cacheprovider", *[t for t in tests if t]]) != 0:
-    sys.exit(1)
-if paper:
-    from verify import run
-    sys.exit(0 if run(paper).exit_status == 0 else 1)
-"""
+class Worker:
+    """A process with a copy of the sources of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in PARTS:
+            source = ROOT / name
+            if source.is_dir():
+                shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__", "_build"))
+            else:
+                shutil.copy(source, folder / name)
+        environment = {**os.environ, "LEMMATA_CACHE": str(folder / "cache"), "CI": "true", "MPLBACKEND": "agg", "PYTHONDONTWRITEBYTECODE": "1"}
+        environment.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"))
+        script = Path(__file__).with_name("mutation_worker.py")
+        self.process = subprocess.Popen([sys.executable, str(script), str(folder)], cwd=folder, env=environment, text=True, stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+    def ask(self, **request: Any) -> dict[str, Any]:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        if not answer:
+            raise RuntimeError("the worker ended")
+        found: dict[str, Any] = json.loads(answer)
+        return found
 
 
-ROOMS = {
-    "policy_smoothing": ["tests/theory/test_policy_smoothing.py"],
-    "loop_agec": ["tests/theory/test_loop_agec.py"],
-    "dr_rpo": ["tests/theory/test_dr_rpo.py"],
-    "martingale_td": ["tests/certify/martingale"],
-    "distributional_dp": ["tests/certify/returns/test_evaluation.py", "tests/certify/returns/test_optimise.py"],
-    "r2pvi": ["tests/certify/robust/test_offline.py"],
-}
-"""Tests that speak of a paper's formulas."""
+def grade(name: str, moved: dict[str, list[float]]) -> str:
+    """Return "unsafe", "loose" or "unseen" for a mutant of `theory`, "other" elsewhere."""
+    if not name.startswith("theory/"):
+        return "other"
+    if not moved:
+        return "unseen"
+    unsafe = any((up if f in LOWER else down if f in UPPER else max(down, up)) > 1e-12 for f, (down, up) in moved.items())
+    return "unsafe" if unsafe else "loose"
 
 
-def tests_of(module: str, paper: str) -> list[str]:
-    """The examples of a module, the test file that mirrors it, and the tests of its paper."""
-    path = Path(module)
-    mirrored = ROOT / "tests" / path.parent / f"test_{path.stem.lstrip('_')}.py"
-    found = [f"tests/test_doctests.py::test_examples[{'.'.join(path.with_suffix('').parts)}]"] if ">>>" in (ROOT / module).read_text() else []
-    found += [str(mirrored.relative_to(ROOT))] if mirrored.exists() else []
-    return list(dict.fromkeys([*found, *ROOMS.get(paper, [])]))
+def keys_of(papers: tuple[str, ...]) -> list[str]:
+    from theory import catalogue
+
+    return [key for key in catalogue() if key.split("/")[0] in papers]
 
 
-def rejected(folder: Path, mutant: Mutant | None, module: str, paper: str, limit: float) -> bool:
-    """Whether the tests and checks notice the mutant (None: the unchanged sources) in the copy of the sources at `folder`."""
-    target = folder / module
-    original = (ROOT / module).read_text()
-    target.write_text(original if mutant is None else mutant.source)
-    environment = {"PYTHONPATH": str(folder), "LEMMATA_CACHE": str(folder / "cache"), "PATH": "/usr/bin:/bin", "HOME": str(folder), "CI": "true"}
-    try:
-        done = subprocess.run([sys.executable, "-c", RUNNER, ",".join(tests_of(module, paper)), paper], cwd=folder, env=environment, capture_output=True,
-                              timeout=limit, check=False)
-        return done.returncode != 0
-    except subprocess.TimeoutExpired:
-        return True
-    finally:
-        target.write_text(original)
+def run_room(name: str, room: Room, workers: list[Worker], count: int, seed: int, limit: float, record: Any) -> None:
+    """Measure one room and write one line for each mutant to `record`."""
+    modules = [m for m in room.modules if (ROOT / m).exists()]
+    watched = [m[:-3].replace("/", ".") for m in modules if m.startswith("theory/")]
+    examples = [f"tests/test_doctests.py::test_examples[{m[:-3].replace('/', '.')}]" for m in modules if ">>>" in (ROOT / m).read_text()]
+    tests = examples + [t for t in room.tests if (ROOT / t).exists()]
+    with ThreadPoolExecutor(len(workers)) as pool:
+        found = list(pool.map(lambda w: w.ask(kind="baseline", watched=watched, tests=tests, checks=keys_of(room.papers), limit=1800.0), workers))
+    if found[0]["failed"]:
+        print(f"{name}: the unchanged sources are rejected by {found[0]['failed']}; nothing to learn", flush=True)
+        return
+    seconds, reached = found[0]["seconds"], found[0]["reached"]
+    print(f"{name}: baseline of {len(seconds)} tests and checks, {sum(seconds.values()):.0f} s", flush=True)
+    idle: Queue[Worker] = Queue()
+    for worker in workers:
+        idle.put(worker)
+
+    def judge(mutant: Mutant) -> tuple[Mutant, dict[str, Any]]:
+        units = reached.get(f"{mutant.module}:{mutant.function}", []) if mutant.function else list(seconds)
+        if "_kernels" in mutant.module:
+            units = list(seconds)
+        units = sorted((u for u in units if u in seconds), key=lambda u: seconds[u])
+        stale = [str(p.relative_to(ROOT)) for p in (ROOT / mutant.module).parent.glob("_kernels*.py")] if "_kernels" in mutant.module else []
+        worker = idle.get()
+        start = time.perf_counter()
+        answer = worker.ask(
+            kind="mutant", module=mutant.module, source=mutant.source, stale=stale, limit=limit,
+            watched=mutant.module[:-3].replace("/", ".") if mutant.module.startswith("theory/") else "",
+            tests=[u for u in units if "::" in u], checks=[u for u in units if "::" not in u],
+        )
+        idle.put(worker)
+        return mutant, {**answer, "seconds": time.perf_counter() - start}
+
+    everything = [m for module in modules for m in mutants(module)]
+    drawn = random.Random(seed).sample(everything, min(count, len(everything)))
+    with ThreadPoolExecutor(len(workers)) as pool:
+        for number, (mutant, answer) in enumerate(pool.map(judge, drawn), 1):
+            outcome = {"room": name, "mutant": mutant.name, "line": mutant.line, "by": answer["by"], "seconds": round(answer["seconds"], 1),
+                       "moved": answer.get("moved", {})}
+            record.write(json.dumps(outcome) + "\n")
+            record.flush()
+            print(f"{name} {number}/{len(drawn)} of {len(everything)}: {grade(mutant.name, outcome['moved'])}, {'rejected by ' + outcome['by'] if outcome['by'] else 'SURVIVES'}: "
+                  f"{mutant.name} ({outcome['seconds']} s)", flush=True)
+
+
+def summary(path: Path) -> None:
+    """Print the shares of a record."""
+    outcomes = {o["mutant"]: o for o in map(json.loads, path.read_text().splitlines())}
+    grades = {name: grade(name, o["moved"]) for name, o in outcomes.items()}
+    for group in ("unsafe", "loose", "unseen", "other"):
+        mine = [o for name, o in outcomes.items() if grades[name] == group and name not in EQUIVALENT]
+        listed = sum(grades[name] == group and name in EQUIVALENT for name in outcomes)
+        if mine or listed:
+            caught = sum(bool(o["by"]) for o in mine)
+            share = f"{100 * caught / len(mine):.1f} %" if mine else "-"
+            print(f"{group}: {caught} of {len(mine)} rejected, {share}; {listed} more listed as equivalent")
 
 
 def main() -> None:
+    """Run what the command line asks for; a record that exists is continued."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    default = sorted(str(p.relative_to(ROOT)) for p in (ROOT / "theory").glob("*.py") if p.stem not in ("__init__", "_types", "_catalogue", "_validate"))
-    parser.add_argument("--modules", nargs="*", default=default)
-    parser.add_argument("--count", type=int, default=20, help="mutants drawn from each module")
+    parser.add_argument("--rooms", nargs="*", default=list(ROOMS), choices=list(ROOMS))
+    parser.add_argument("--count", type=int, default=40, help="mutants drawn from each room")
+    parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--limit", type=float, default=300.0, help="seconds for one mutant")
+    parser.add_argument("--record", type=Path, default=Path("mutation.jsonl"))
     options = parser.parse_args()
-    total = caught = 0
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        for name in ("theory", "mdps", "certify", "verify", "tests", "pyproject.toml"):
-            source = ROOT / name
-            if source.is_dir():
-                shutil.copytree(source, folder / name)
-            else:
-                shutil.copy(source, folder / name)
-        for module in options.modules:
-            paper = next((key for key in sorted((p.stem for p in (ROOT / "theory").glob("[a-z]*.py")), key=len, reverse=True) if key in module), "")
-            everything = mutants(module)
-            drawn = random.Random(options.seed).sample(everything, min(options.count, len(everything)))
-            if not drawn:
-                continue
-            if rejected(folder, None, module, paper, options.limit):
-                print(f"{module}: the unchanged sources are rejected; nothing to learn", flush=True)
-                continue
-            survivors = []
-            start = time.perf_counter()
-            for number, mutant in enumerate(drawn, 1):
-                if mutant.name in EQUIVALENT:
-                    continue
-                total += 1
-                if rejected(folder, mutant, module, paper, options.limit):
-                    caught += 1
-                else:
-                    survivors.append(mutant)
-                print(f"\r{module}: {number}/{len(drawn)}, {len(survivors)} survive", end="", file=sys.stderr, flush=True)
-            spent = time.perf_counter() - start
-            print(f"\n{module}: {len(drawn) - len(survivors)} of {len(drawn)} rejected ({len(everything)} in all), {spent:.0f} s", flush=True)
-            for mutant in survivors:
-                print(f"  survives: {mutant.name}", flush=True)
-    if total:
-        print(f"rejected {caught} of {total} mutants: {100 * caught / total:.1f} %")
+    with tempfile.TemporaryDirectory() as temporary, options.record.open("a") as record:
+        workers = [Worker(Path(temporary) / str(i)) for i in range(options.jobs)]
+        for name in options.rooms:
+            run_room(name, ROOMS[name], workers, options.count, options.seed, options.limit, record)
+        for worker in workers:
+            worker.process.kill()
+    summary(options.record)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+    from rich.table import Table
+
     from verify.runner import Result, Run
 
 __all__ = ["register"]
@@ -45,17 +50,13 @@ def list_(json_: Json = False) -> None:
     if json_:
         typer.echo(json.dumps(rows, indent=1))
         return
-    from rich.console import Console
-    from rich.table import Table
-
     for key, paper in theory.papers().items():
-        table = Table(title=f"{paper.title} ({paper.authors.split(',')[0]} et al. {paper.year})", title_justify="left", box=None, pad_edge=False)
-        for heading in ("key", "guarantee", "kind", "status"):
-            table.add_column(heading)
-        for row in rows:
-            if str(row["key"]).startswith(f"{key}/"):
-                table.add_row(str(row["key"]), str(row["title"]), str(row["kind"]), str(row["status"]))
-        console = Console()
+        mine = [row for row in rows if str(row["key"]).startswith(f"{key}/")]
+        table = _table(("key", "guarantee", "status"), [str(row["key"]) for row in mine])
+        table.title, table.title_justify = f"{paper.title} ({paper.authors.split(',')[0]} et al. {paper.year})", "left"
+        for row in mine:
+            table.add_row(str(row["key"]), str(row["title"]), str(row["status"]))
+        console = _console()
         console.print(table)
         console.print()
 
@@ -179,25 +180,41 @@ def _run_with_progress(keys: list[str] | None, *, budget: str, jobs: int, seed: 
 
 def print_run(found: Run) -> None:
     """Print a run as a table with a closing line on the failure probability it spent."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for heading in ("guarantee", "verdict", "expected", "tightness", "rejects from", "controls", "instances", "seconds"):
-        table.add_column(heading, justify="right" if heading in ("tightness", "rejects from", "instances", "seconds") else "left")
+    headings = ("guarantee", "verdict", "tightness", "rejects from", "controls", "instances", "seconds")
+    table = _table(headings, list(found.results), right=("tightness", "rejects from", "instances", "seconds"))
     for r in found.results.values():
         passed = sum(c.passed for c in r.controls.values())
+        wanted = f" (expected {r.expected})" if r.verdict != r.expected else " (expected)" if str(r.expected) != "holds" else ""
         table.add_row(
-            r.key, MARK[str(r.verdict)], str(r.expected), "-" if r.tightness is None else f"{r.tightness:.4f}",
+            r.key, MARK[str(r.verdict)] + wanted, "-" if r.tightness is None else f"{r.tightness:.4f}",
             "-" if r.sensitivity is None else f"x {r.sensitivity:.4g}", f"{passed}/{len(r.controls)}", str(r.instances), f"{r.seconds:.2f}",
         )
-    console = Console()
+    console = _console()
     console.print(table)
     for r in found.results.values():
         if r.error:
             console.print(f"[red]{r.key}[/] failed: {r.error}")
     good = sum(r.as_expected for r in found.results.values())
     console.print(f"{good} of {len(found.results)} as expected in {found.seconds:.1f} s; failure probability spent in total: {found.failure_spent:.3g}")
+
+
+def _console() -> Console:
+    """Return a console as wide as the terminal, or wide enough for every table where the output goes to a file."""
+    from rich.console import Console
+
+    found = Console()
+    return found if found.is_terminal else Console(width=max(found.width, 140))
+
+
+def _table(headings: Sequence[str], keys: Sequence[str], *, right: Sequence[str] = ()) -> Table:
+    """Return an empty table whose first column is never cut, however narrow the terminal: a key is there to be copied."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for i, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if heading in right else "left", no_wrap=i == 0, overflow="fold",
+                         min_width=max(map(len, keys), default=0) if i == 0 else None)
+    return table
 
 
 def plot(
@@ -275,15 +292,10 @@ def diff(run_a: Path, run_b: Path, json_: Json = False) -> None:
     if json_:
         typer.echo(json.dumps(rows, indent=1))
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for heading in ("guarantee", "what", "in A", "in B"):
-        table.add_column(heading)
+    table = _table(("guarantee", "what", "in A", "in B"), [row["key"] for row in rows])
     for row in rows:
         table.add_row(row["key"], row["field"], str(row["a"]), str(row["b"]))
-    Console().print(table if rows else "no difference")
+    _console().print(table if rows else "no difference")
 
 
 def export(

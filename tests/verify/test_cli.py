@@ -47,6 +47,14 @@ def test_list_show_and_their_json(lemmata):
     assert out.count("{") == out.count("}")
 
 
+def test_keys_are_printed_whole_wherever_the_output_goes(lemmata, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    for arguments in (("list",), ("check", "my_paper", "--out", "run")):
+        _, out, _ = lemmata(*arguments)
+        assert "my_paper/AM-GM " in out
+        assert "…" not in out
+
+
 def test_check_prints_verdicts_and_the_probability_spent(lemmata):
     status, out, _ = lemmata("check", "my_paper", "--out", "run", "--csv", "results.csv")
     assert status == 0

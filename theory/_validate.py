@@ -24,7 +24,7 @@ def require_each_between(name: str, value: ArrayLike, low: float, high: float) -
     array = _floats(name, value)
     bad = ~((array >= low) & (array <= high))
     if bad.any():
-        raise ValueError(f"{name} must be in [{low:g}, {high:g}], got {array[bad].ravel()[0]!r}")
+        raise ValueError(f"{name} must be in [{low:g}, {high:g}], got {array[bad].ravel()[0]}")
     return array
 
 

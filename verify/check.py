@@ -79,7 +79,7 @@ class Check:
     Raises
     ------
     ValueError
-        If there is no control, `alpha` is outside [0, 1), a budget has no cost, or a refuted guarantee is expected to hold.
+        If there is no control or none that must be told apart, `alpha` is outside [0, 1), a budget has no cost, or a refuted guarantee is expected to hold.
     """
 
     guarantee: Guarantee
@@ -104,6 +104,8 @@ class Check:
             raise ValueError(f"cost of {key} must name the budgets {', '.join(BUDGETS)}; got {sorted(self.cost)}")
         if (self.guarantee.status == "refuted") != (self.expected is Verdict.VIOLATED):
             raise ValueError(f"check of {key}: expected verdict is {self.expected}, but its status is {self.guarantee.status!r}")
+        if not any(control.required is not self.expected for control in self.controls):
+            raise ValueError(f"controls of {key} must include one whose verdict differs from {self.expected}, or the check cannot be seen to fail")
         if len({control.name for control in self.controls}) != len(self.controls):
             raise ValueError(f"controls of {key} must have different names")
 
@@ -127,10 +129,17 @@ def aggregate(claim: Claim, comparisons: list[Comparison], alpha: float) -> Verd
     """Return the verdict over all instances, sampled ones sharing the failure probability `alpha` by Holm's method.
 
     A rejection of a sampled comparison counts only if Holm's method rejects it at level `alpha`; a sampled comparison counts as
-    HOLDS only if it holds with its share `alpha / (number of sampled comparisons)`.
+    HOLDS only if it holds with its share `alpha / (number of sampled comparisons)`.  Limits whose level is fixed are paid first, out
+    of the same `alpha`.
+
+    Raises
+    ------
+    ValueError
+        If the fixed limits alone fail with more than `alpha`, or nothing is left for sampled sides.
     """
     if not comparisons:
         return Verdict.INCONCLUSIVE
+    alpha = shared_alpha(comparisons, alpha)
     sampled = [c for c in comparisons if c.sampled]
     verdicts: list[Any] = [c.verdict for c in comparisons if not c.sampled]
     if sampled:
@@ -139,6 +148,20 @@ def aggregate(claim: Claim, comparisons: list[Comparison], alpha: float) -> Verd
     if first in verdicts:
         return first
     return last if all(v is last for v in verdicts) else Verdict.INCONCLUSIVE
+
+
+def shared_alpha(comparisons: list[Comparison], alpha: float) -> float:
+    """Return what is left of `alpha` for the comparisons that can be moved to another level.
+
+    Raises
+    ------
+    ValueError
+        If the limits of fixed level spend more than `alpha`.
+    """
+    fixed = math.fsum(c.fixed_failure for c in comparisons)
+    if fixed > alpha * (1.0 + 1e-12):
+        raise ValueError(f"alpha must cover the failure probability of limits that cannot be moved, {fixed:.6g} in total, got {alpha}")
+    return max(alpha - fixed, 0.0)
 
 
 def _shared(sampled: list[Comparison], alpha: float) -> list[Verdict]:

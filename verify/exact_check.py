@@ -75,7 +75,7 @@ def _decide(row: Mapping[str, Any]) -> str:
     violated, holds = False, True
     for i in range(size):
         low, high, value, bound_low, bound_high = (columns[n][i] for n in ("left_lower", "left_upper", "right_value", "right_lower", "right_upper"))
-        slack = absolute + (relative * abs(value) if relative else 0)
+        slack = absolute + (relative * abs(value) if relative and abs(value) != float("inf") else 0)
         below = high <= bound_low + slack if factor is None else high < factor * bound_low
         above = low >= bound_high - slack if factor is None else factor * low > bound_high
         if row["relation"] == "<=":

@@ -65,9 +65,11 @@ def select(keys: Iterable[str] | str | None) -> tuple[str, ...]:
     known = checks()
     if keys is None:
         return tuple(known)
-    wanted = [keys] if isinstance(keys, str) else list(keys)
+    wanted = [keys] if isinstance(keys, str) or not isinstance(keys, Iterable) else list(keys)
     chosen: set[str] = set()
     for name in wanted:
+        if not isinstance(name, str):
+            raise ValueError(f"key must be that of a guarantee or a paper, got {name!r} ('lemmata list' shows all)")
         matches = [key for key in known if key == name or key.split("/")[0] == name]
         if not matches:
             candidates = [*known, *theory.papers()]

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from verify._validate import require_choice, require_int
-from verify.check import BUDGETS, Check, aggregate, compare
+from verify._validate import require_choice, require_int, require_seed
+from verify.check import BUDGETS, Check, aggregate, compare, shared_alpha
 from verify.records import Record, open_record, result_from_json, result_to_json
 from verify.registry import checks, select
 from verify.types import Comparison, Instance, Verdict
@@ -146,11 +146,12 @@ def check_seed(seed: int, key: str, index: int, *, control: int = 0) -> int:
 def _settled(comparisons: list[Comparison], alpha: float) -> tuple[Comparison, ...]:
     """Move sampled comparisons to their share of alpha and drop what cannot be written down."""
     sampled = sum(c.sampled for c in comparisons)
-    moved = [c.at(alpha / sampled) if c.sampled else c for c in comparisons]
+    share = shared_alpha(comparisons, alpha) / sampled if sampled else 0.0
+    moved = [c.at(share) if c.sampled else c for c in comparisons]
     return tuple(replace(c, left=replace(c.left, relimit=None), right=replace(c.right, relimit=None)) for c in moved)
 
 
-def run_check(check: Check, *, budget: str = "quick", seed: int = 0, instances: Iterable[Instance] | None = None) -> Result:
+def run_check(check: Check, *, budget: str = "quick", seed: int | np.random.SeedSequence = 0, instances: Iterable[Instance] | None = None) -> Result:
     """Run one check and its controls.
 
     Parameters
@@ -159,7 +160,7 @@ def run_check(check: Check, *, budget: str = "quick", seed: int = 0, instances: 
         What to run.
     budget : str
         "quick" or "full".
-    seed : int
+    seed : int or numpy.random.SeedSequence
         Seed of the run, not negative.
     instances : iterable of Instance, optional
         Replaces the check's own instances, for a replay; controls keep theirs.
@@ -175,16 +176,18 @@ def run_check(check: Check, *, budget: str = "quick", seed: int = 0, instances: 
         If the budget or seed is invalid.
     """
     require_choice("budget", budget, BUDGETS)
-    require_int("seed", seed, minimum=0)
+    seed = require_seed("seed", seed)
     start = time.perf_counter()
     source = _stream(seed, check.key, 0)
     controls: dict[str, ControlResult] = {}
     comparisons: list[Comparison] = []
+    settled: tuple[Comparison, ...] = ()
     verdict, error = Verdict.INCONCLUSIVE, ""
     try:
         points = list(check.instances(budget, source) if instances is None else instances)
         comparisons = compare(check.claim, check.sides, points, lambda index: check_seed(seed, check.key, index))
         verdict = aggregate(check.claim, comparisons, check.alpha)
+        settled = _settled(comparisons, check.alpha)
         for number, control in enumerate(check.controls, 1):
             claim = control.claim or check.claim
             broken = list((control.instances or check.instances)(budget, source))
@@ -204,9 +207,9 @@ def run_check(check: Check, *, budget: str = "quick", seed: int = 0, instances: 
         tightness=max(ratios) if ratios else None,
         sensitivity=_sensitivity(comparisons),
         instances=len(comparisons),
-        alpha=check.alpha if any(c.sampled for c in comparisons) else 0.0,
+        alpha=check.alpha if any(c.sampled or c.fixed_failure > 0.0 for c in comparisons) else 0.0,
         seconds=time.perf_counter() - start,
-        comparisons=_settled(comparisons, check.alpha),
+        comparisons=settled,
         error=error,
     )
 
@@ -221,7 +224,7 @@ def run(
     keys: Iterable[str] | str | None = None,
     *,
     budget: str = "quick",
-    seed: int = 0,
+    seed: int | np.random.SeedSequence = 0,
     jobs: int = 1,
     out: str | Path | None = None,
     dask: str | None = None,
@@ -235,7 +238,7 @@ def run(
         Keys of guarantees or papers; None runs the whole catalogue.
     budget : str
         "quick" or "full".
-    seed : int
+    seed : int or numpy.random.SeedSequence
         Same seed, same result, whatever `jobs`.
     jobs : int
         Worker processes on this machine; 1 runs in this process.
@@ -263,12 +266,13 @@ def run(
     'HOLDS'
     """
     require_choice("budget", budget, BUDGETS)
-    require_int("seed", seed, minimum=0)
+    seed = require_seed("seed", seed)
     require_int("jobs", jobs, minimum=1)
     selected = select(keys)
     start = time.perf_counter()
     record = open_record(out, budget=budget, seed=seed) if out is not None else None
-    done = {key: _restore(entry) for key, entry in (record.entries.items() if record else ()) if key in selected}
+    kept = {key: _restore(entry) for key, entry in (record.entries.items() if record else ()) if key in selected}
+    done = {key: result for key, result in kept.items() if result is not None}
     for key, result in done.items():
         if progress:
             progress(key, result)
@@ -282,10 +286,14 @@ def run(
     return Run(results=MappingProxyType(results), budget=budget, seed=seed, seconds=time.perf_counter() - start)
 
 
-def _restore(entry: Mapping[str, Any]) -> Result:
-    fields = result_from_json(entry)
-    fields["controls"] = MappingProxyType({name: ControlResult(**c) for name, c in fields["controls"].items()})
-    return Result(**fields)
+def _restore(entry: Mapping[str, Any]) -> Result | None:
+    """Return the result that an entry of the record stands for, or None for a damaged entry, whose check runs again."""
+    try:
+        fields = result_from_json(entry)
+        fields["controls"] = MappingProxyType({name: ControlResult(**c) for name, c in fields["controls"].items()})
+        return Result(**fields)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
 
 
 def _keep(record: Record | None, result: Result) -> None:

@@ -36,9 +36,17 @@ class Basis(StrEnum):
     SAMPLED = "sampled"
     FITTED = "fitted"
 
+    @classmethod
+    def _missing_(cls, value: object) -> Basis:
+        """Take a name in any case; refuse the rest with the names that there are."""
+        for member in cls:
+            if isinstance(value, str) and value.lower() == member.value:
+                return member
+        raise ValueError(f"basis must be one of {', '.join(cls)}; got {value!r}")
+
 
 def _as_value(name: str, value: Any) -> Value:
-    """Return `value` as a scalar number or a float array; refuse NaN."""
+    """Return `value` as a scalar number or a float array of its own; refuse NaN, nothing at all, and what is no number."""
     if isinstance(value, (bool, np.bool_)):
         return int(value)
     if isinstance(value, (int, Fraction)):
@@ -48,10 +56,25 @@ def _as_value(name: str, value: Any) -> Value:
         if math.isnan(number):
             raise ValueError(f"{name} must be a number, got nan")
         return number
-    array = np.asarray(value, dtype=np.float64)
+    try:
+        array = np.array(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be a number or an array of numbers, got {type(value).__name__}") from None
+    if array.size == 0:  # a claim on no number would hold
+        raise ValueError(f"{name} must hold at least one number, got shape {array.shape}")
     if np.isnan(array).any():
         raise ValueError(f"{name} must hold numbers, got nan at index {tuple(int(i) for i in np.argwhere(np.isnan(array))[0])}")
-    return float(array) if array.ndim == 0 else array
+    if array.ndim == 0:
+        return float(array)
+    array.setflags(write=False)
+    return array
+
+
+def _number(name: str, value: Any) -> float:
+    """Return `value` as a float; refuse what is no real number (NaN gets through, and every comparison refuses it)."""
+    if isinstance(value, (bool, str)) or not hasattr(value, "__float__"):
+        raise ValueError(f"{name} must be a number, got {value!r}")
+    return float(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +121,23 @@ class Estimate:
             raise ValueError(f"lower and upper must have the shape of value, {np.shape(self.value)}")
         if np.any(self.lower > self.value) or np.any(self.value > self.upper):
             raise ValueError(f"lower <= value <= upper must hold, got {self.lower} <= {self.value} <= {self.upper}")
-        if not 0.0 <= self.failure < 1.0:
+        if not 0.0 <= _number("failure", self.failure) < 1.0:
             raise ValueError(f"failure must be in [0, 1), got {self.failure}")
         object.__setattr__(self, "basis", Basis(self.basis))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Estimate):
+            return NotImplemented
+        same = (self.failure, self.basis) == (other.failure, other.basis)
+        return same and all(np.array_equal(getattr(self, name), getattr(other, name)) for name in ("value", "lower", "upper"))
+
+    def __hash__(self) -> int:
+        return hash((self.failure, self.basis, np.shape(self.value)))
+
+    @property
+    def fixed_failure(self) -> float:
+        """Failure probability that cannot be moved to another level (0 for a fit, whose limits prove nothing)."""
+        return 0.0 if self.relimit is not None or self.basis is Basis.FITTED else float(self.failure)
 
     @classmethod
     def exact(cls, value: Any) -> Estimate:
@@ -171,14 +208,19 @@ class Slack:
 
     def __post_init__(self) -> None:
         for name in ("absolute", "relative"):
-            if not 0.0 <= getattr(self, name) < math.inf:
+            if not 0.0 <= _number(f"{name} slack", getattr(self, name)) < math.inf:
                 raise ValueError(f"{name} slack must be finite and not negative, got {getattr(self, name)}")
 
     def of(self, right: Value) -> Any:
         """Return the slack beside the value `right`."""
         if self.absolute == 0.0 and self.relative == 0.0:
             return 0
-        return self.absolute + self.relative * abs(right)
+        if self.relative == 0.0:
+            return self.absolute
+        size = np.abs(right) if isinstance(right, np.ndarray) else abs(right)
+        # beside an infinity nothing relative is forgiven, or every number would be equal to it
+        scale = np.where(np.isinf(size), 0.0, size) if isinstance(size, np.ndarray) else 0 if size == math.inf else size
+        return self.absolute + self.relative * scale
 
 
 RELATIONS = ("<=", ">=", "==", "within")
@@ -214,14 +256,19 @@ class Claim:
     def __post_init__(self) -> None:
         if self.relation not in RELATIONS:
             raise ValueError(f"relation must be one of {', '.join(RELATIONS)}; got {self.relation!r}")
-        if self.quantifier not in ("all", "exists"):
+        quantifier = self.quantifier.lower() if isinstance(self.quantifier, str) else self.quantifier
+        if quantifier not in ("all", "exists"):
             raise ValueError(f"quantifier must be 'all' or 'exists', got {self.quantifier!r}")
+        object.__setattr__(self, "quantifier", quantifier)
         if not isinstance(self.slack, Slack):
-            object.__setattr__(self, "slack", Slack(absolute=float(self.slack)))
+            object.__setattr__(self, "slack", Slack(absolute=_number("slack", self.slack)))
         if self.alternative is not None:
-            good = {"<=": self.alternative > 1.0, ">=": 0.0 <= self.alternative < 1.0}.get(self.relation, False)
+            factor = _number("alternative", self.alternative)
+            good = {"<=": 1.0 < factor < math.inf, ">=": 0.0 <= factor < 1.0}.get(self.relation, False)
             if not good:
-                raise ValueError(f"alternative must be > 1 for '<=' and in [0, 1) for '>=', got {self.alternative} for {self.relation!r}")
+                raise ValueError(
+                    f"alternative must be finite and > 1 for '<=' and in [0, 1) for '>=', got {self.alternative} for {self.relation!r}"
+                )
 
     def judge(self, left: Estimate, right: Estimate) -> Verdict:
         """Return the verdict on one pair of sides."""
@@ -300,7 +347,7 @@ class Comparison:
     Raises
     ------
     ValueError
-        If the sides have shapes that cannot be compared.
+        If the sides are no estimates, the claim is none, or the shapes cannot be compared.
     """
 
     instance: Any
@@ -309,6 +356,9 @@ class Comparison:
     claim: Claim
 
     def __post_init__(self) -> None:
+        for name, wanted in (("left", Estimate), ("right", Estimate), ("claim", Claim)):
+            if not isinstance(getattr(self, name), wanted):
+                raise ValueError(f"{name} must be of type {wanted.__name__}, got {getattr(self, name)!r}")
         try:
             np.broadcast_shapes(np.shape(self.left.value), np.shape(self.right.value))
         except ValueError:
@@ -324,6 +374,11 @@ class Comparison:
     def sampled(self) -> bool:
         """Whether a side spends failure probability and can be moved to another level."""
         return self.left.relimit is not None or self.right.relimit is not None
+
+    @property
+    def fixed_failure(self) -> float:
+        """Failure probability of the sides that cannot be moved to another level."""
+        return self.left.fixed_failure + self.right.fixed_failure
 
     def at(self, failure: float) -> Comparison:
         """Return the comparison with its sampled sides moved so that together they fail with probability `failure`."""

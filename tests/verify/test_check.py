@@ -115,6 +115,32 @@ def test_a_sampled_check_spends_its_share_and_says_so():
     assert run_check(IDENTITY).alpha == 0.0
 
 
+def fixed(failure, basis=Basis.SAMPLED):
+    """Limits that somebody else computed at a level of their own."""
+    return lambda instance, seed: (Estimate(0.1, 0.0, 0.2, failure=failure, basis=basis), Estimate.exact(instance.params["p"]))
+
+
+def test_limits_of_a_fixed_level_are_paid_from_the_same_share():
+    wrong = Control("a bound of 0.1", lambda i, s: (Estimate(0.3, 0.25, 0.35, failure=0.01, basis=Basis.SAMPLED), Estimate.exact(0.1)))
+    check = replace(COVERAGE, claim=Claim("<="), sides=fixed(0.01), controls=(wrong,), alpha=0.05, instances=lambda b, s: [Instance("p", {"p": 0.5})] * 2)
+    result = run_check(check)
+    assert result.as_expected
+    assert result.alpha == 0.05
+    assert "alpha must cover the failure probability of limits that cannot be moved, 0.02" in run_check(replace(check, alpha=0.0)).error
+    assert "alpha must cover" in run_check(replace(check, alpha=0.015)).error
+    assert run_check(replace(check, sides=fixed(0.01, Basis.FITTED), alpha=0.02)).alpha == 0.0
+
+
+def test_what_fixed_limits_spend_is_not_spent_again():
+    moved = misses(0.01)
+    check = replace(
+        COVERAGE, claim=Claim("<="), alpha=0.03, instances=lambda b, s: [Instance("p", {"p": 0.5})],
+        sides=lambda i, s: (moved(i, s)[0], Estimate(0.05, 0.04, 0.06, failure=0.01, basis=Basis.SAMPLED)),
+    )  # fmt: skip
+    (comparison,) = run_check(check).comparisons
+    assert comparison.left.failure == pytest.approx(0.02)
+
+
 def test_an_error_inside_a_check_is_reported_and_is_not_as_expected():
     def broken(instance, seed):
         raise ZeroDivisionError("no such side")
@@ -133,6 +159,7 @@ def test_an_error_inside_a_check_is_reported_and_is_not_as_expected():
         ({"cost": {"quick": 1.0}}, "cost"),
         ({"expected": Verdict.VIOLATED}, "expected"),
         ({"controls": (ATTAINED.controls[0], ATTAINED.controls[0])}, "different names"),
+        ({"controls": (Control("the claim itself", ATTAINED.sides, Verdict.HOLDS),)}, "must include one whose verdict differs from holds"),
     ],
 )
 def test_a_check_that_could_not_work_is_refused(change, message):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 
+import numpy as np
 import pytest
 
 from verify import Verdict, records, run
@@ -45,11 +46,19 @@ def test_a_paper_of_ones_own_is_checked():
         ({"keys": "my_paper", "seed": -1}, "seed must be an integer >= 0"),
         ({"keys": "my_paper", "seed": 1.5}, "seed must be an integer"),
         ({"keys": "my_paper", "jobs": 0}, "jobs must be an integer >= 1"),
+        ({"keys": 3}, "key must be that of a guarantee or a paper, got 3"),
+        ({"keys": ["my_paper", None]}, "key must be that of a guarantee or a paper, got None"),
     ],
 )
 def test_bad_arguments_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         run(**options)
+
+
+def test_seeds_of_numpy_are_seeds():
+    assert run("my_paper", seed=np.int64(3)).digest == run("my_paper", seed=3).digest
+    words = np.random.SeedSequence(3), np.random.SeedSequence(4)
+    assert run("my_paper", seed=words[0]).seed == run("my_paper", seed=np.random.SeedSequence(3)).seed != run("my_paper", seed=words[1]).seed
 
 
 def test_a_key_that_names_several_guarantees_is_not_one():
@@ -75,6 +84,15 @@ def test_a_record_continues_and_a_torn_line_is_forgiven(tmp_path):
     (out / "results.jsonl").write_bytes((out / "results.jsonl").read_bytes().splitlines(keepends=True)[0] + b'{"torn')
     assert run("my_paper", out=out).digest == first.digest
     assert set(records.read_record(out).entries) == set(KEYS)
+
+
+def test_a_damaged_entry_of_a_record_is_computed_again(tmp_path):
+    first = run("my_paper", out=tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
+    del lines[0]["verdict"]
+    lines[1]["comparisons"] = "none"
+    (tmp_path / "results.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert run("my_paper", out=tmp_path).digest == first.digest
 
 
 def test_an_interrupted_run_keeps_what_was_finished(tmp_path):

@@ -122,6 +122,61 @@ def test_bad_claims_are_refused(arguments):
         Claim(**arguments)
 
 
+@pytest.mark.parametrize("relation", ["<=", ">=", "=="])
+def test_relative_slack_beside_an_infinity_forgives_nothing(relation):
+    claim = Claim(relation, Slack(relative=1e-9, absolute=1e-9))
+    wrong = {"<=": (math.inf, -math.inf), ">=": (1.0, math.inf), "==": (-math.inf, math.inf)}[relation]
+    assert judge(Estimate(wrong[0]), Estimate(wrong[1]), claim) is Verdict.VIOLATED
+    assert judge(Estimate([0.0, wrong[0]]), Estimate([0.0, wrong[1]]), claim) is Verdict.VIOLATED
+    assert judge(Estimate(math.inf), Estimate(math.inf), claim) is Verdict.HOLDS
+
+
+def test_no_number_at_all_is_no_estimate():
+    for nothing in ([], np.empty((0, 3))):
+        with pytest.raises(ValueError, match="value must hold at least one number"):
+            Estimate(nothing)
+
+
+def test_an_estimate_keeps_numbers_of_its_own():
+    given = np.array([1.0, 2.0])
+    estimate = Estimate(given)
+    given[0] = math.nan
+    assert estimate.value.tolist() == [1.0, 2.0]
+    with pytest.raises(ValueError, match="read-only"):
+        estimate.lower[0] = 3.0
+    assert estimate == Estimate([1.0, 2.0])
+    assert estimate != Estimate([1.0, 2.5])
+    assert estimate != Estimate([1.0, 2.0], failure=0.1)
+    assert len({estimate, Estimate([1.0, 2.0])}) == 1
+
+
+def test_names_of_bases_and_quantifiers_are_taken_in_any_case():
+    assert Estimate(1.0, basis="SAMPLED").basis is Basis.SAMPLED
+    assert Claim("<=", quantifier="EXISTS") == Claim("<=", quantifier="exists")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Estimate(1 + 2j), "value must be a number"),
+        (lambda: Estimate("a"), "value must be a number"),
+        (lambda: Estimate(1.0, failure="x"), "failure must be a number"),
+        (lambda: Estimate(1.0, failure=None), "failure must be a number"),
+        (lambda: Estimate(1.0, basis="guess"), "basis must be one of exact, "),
+        (lambda: Claim("==", slack=(1e-9, 1e-9)), "slack must be a number"),
+        (lambda: Claim("==", slack=None), "slack must be a number"),
+        (lambda: Claim("<=", alternative=math.inf), "alternative must be finite"),
+        (lambda: Claim("<=", alternative="x"), "alternative must be a number"),
+        (lambda: Claim("<=", quantifier=3), "quantifier must be"),
+        (lambda: Comparison("x", 1.0, Estimate(1.0), Claim("<=")), "left must be of type Estimate"),
+        (lambda: Comparison("x", Estimate(1.0), Estimate(1.0), "<="), "claim must be of type Claim"),
+    ],
+)
+def test_values_of_another_kind_are_refused_by_name(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
 def test_sides_of_different_shape_are_refused():
     with pytest.raises(ValueError, match="shapes"):
         Comparison("x", Estimate.numeric([1.0, 2.0]), Estimate.numeric([1.0, 2.0, 3.0]), Claim("<="))

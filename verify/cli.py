@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any, NoReturn
 
 import typer
 
@@ -80,13 +81,43 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # one BLAS thread: bytes must not depend on the machine's load
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        build_app()(args=list(arguments) if arguments is not None else None, prog_name="lemmata")
-    except KeyboardInterrupt:
-        print("interrupted; finished parts are kept, run the same command to continue", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+        status = build_app()(args=words, prog_name="lemmata", standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        status = INTERRUPTED
     except (ValueError, OSError, ImportError) as error:
         if os.environ.get("LEMMATA_DEBUG"):
             raise
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        _refuse(_told(error))
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # the command line's own complaints, by whatever copy of Click they come from
+            raise
+        _refuse(_complaint(error, words))
+    status = status if isinstance(status, int) else 0
+    if status == INTERRUPTED:
+        print("interrupted; finished parts are kept, run the same command to continue", file=sys.stderr)
+    sys.exit(status)
+
+
+def _refuse(message: str) -> NoReturn:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(BAD_INPUT)
+
+
+def _told(error: Exception) -> str:
+    """Return the message of an error, with the file for one of the system's."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename} cannot be read or written: {error.strerror}"
+    return str(error)
+
+
+def _complaint(error: Any, words: Sequence[str]) -> str:
+    """Return what is wrong with the arguments, with the value that was given; a command without its verb prints its help instead."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        print(error.format_message(), file=sys.stderr)
         sys.exit(BAD_INPUT)
+    names = (*getattr(error.param, "opts", ()), *getattr(error.param, "secondary_opts", ())) if getattr(error, "param", None) else ()
+    pairs = zip(words, [*words[1:], ""], strict=True)
+    given = [value for name, value in pairs if name in names] + [word.split("=", 1)[1] for word in words if word.split("=", 1)[0] in names and "=" in word]
+    return str(error.format_message()).rstrip(".") + (f", got {given[-1]!r}" if given and "value" in str(error.format_message()) else "")

@@ -116,9 +116,11 @@ def check(
     json_: Json = False,
 ) -> None:
     """Check guarantees and print their verdicts."""
+    from certify._files import require_writable
     from verify import runner
     from verify.records import write_atomically
 
+    require_writable("csv", csv)
     if instance is not None:
         found = _replay(keys or [], instance, budget, seed)
     else:
@@ -161,7 +163,7 @@ def _run_with_progress(keys: list[str] | None, *, budget: str, jobs: int, seed: 
     costs = {key: checks()[key].cost[budget] for key in selected}
     console = Console(stderr=True)
     with Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[done]}/{task.fields[total_checks]}"),
-                  TimeElapsedColumn(), console=console, disable=quiet) as bar:
+                  TimeElapsedColumn(), console=console, disable=quiet or not console.is_terminal) as bar:
         task = bar.add_task("checking", total=sum(costs.values()), done=0, total_checks=len(selected))
         finished = 0
 
@@ -262,15 +264,17 @@ def hunt(
     """Search for the tightest instance of a guarantee, or for a counterexample."""
     from rich.console import Console
 
+    from certify._files import require_writable
     from verify.hunt import hunt as search
     from verify.hunt import save_instance
     from verify.registry import check_of
     from verify.types import Verdict
 
     chosen = check_of(key)
+    target = out or Path(f"{key.replace('/', '-')}.instance.json")
+    require_writable("out", target)
     console = Console(stderr=True)
     best = search(chosen, seconds=seconds, seed=seed, progress=None if json_ else lambda text: console.print(text, highlight=False))
-    target = out or Path(f"{key.replace('/', '-')}.instance.json")
     save_instance(target, key, best.instance)
     facts = {"key": key, "verdict": str(best.verdict), "ratio": best.ratio, "evaluations": best.evaluations, "confirmed": best.confirmed, "file": str(target)}
     if json_:
@@ -305,13 +309,15 @@ def export(
     seed: Seed = 0,
 ) -> None:
     """Write the finished comparisons of a guarantee as exact rationals with the inequality to check."""
+    from certify._files import require_writable
     from verify.exact_check import export_comparisons
     from verify.records import write_atomically
     from verify.registry import check_of
     from verify.runner import run_check
 
-    result = run_check(check_of(key), budget=budget, seed=seed)
     target = out or Path(f"{key.replace('/', '-')}.exact.json")
+    require_writable("out", target)
+    result = run_check(check_of(key), budget=budget, seed=seed)
     write_atomically(target, json.dumps(export_comparisons(result), indent=1) + "\n")
     typer.echo(f"{target}: check it with 'python -m verify.exact_check {target}'")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+from certify._files import require_writable
 from verify.check import Check
 from verify.records import write_atomically
 
@@ -63,6 +64,5 @@ def draw(check: Check, path: str | Path) -> None:
     kind = target.suffix.lstrip(".").lower()
     if kind not in FORMATS:
         raise ValueError(f"out must end in one of .{', .'.join(FORMATS)}; got {target.name!r}")
-    if not target.resolve().parent.is_dir():
-        raise ValueError(f"out must be in an existing folder, got {target}")
+    require_writable("out", target)
     write_atomically(target, render(check, kind))

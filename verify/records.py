@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from certify._files import require_writable, write_atomically
 from verify.types import Basis, Claim, Comparison, Estimate, Instance, Slack, Verdict
 
 if TYPE_CHECKING:
@@ -27,23 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["FORMAT", "Record", "open_record", "provenance", "read_record", "result_from_json", "result_to_json", "write_atomically"]
 
 FORMAT = 1
-
-
-def write_atomically(path: str | Path, data: str | bytes) -> None:
-    """Write a file so that a reader sees the old content or the new one, never a part.
-
-    Raises
-    ------
-    OSError
-        If the folder does not exist or cannot be written to; nothing is left behind.
-    """
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(data.encode() if isinstance(data, str) else data)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @cache
@@ -88,9 +72,7 @@ def open_record(folder: str | Path, *, budget: str, seed: int) -> Record:
     Raises
     ------
     ValueError
-        If the folder holds the record of another seed, budget, version of the sources, or format.
-    OSError
-        If it cannot be created.
+        If the folder holds the record of another seed, budget, version of the sources, or format, or it cannot be created.
     """
     from mdps.jit import source_hash
 
@@ -102,10 +84,25 @@ def open_record(folder: str | Path, *, budget: str, seed: int) -> Record:
             if record.header.get(name) != value:
                 raise ValueError(f"out must be a new folder or one with {name} {value!r}; {path} holds a run with {record.header.get(name)!r}")
         return record
-    path.mkdir(parents=True, exist_ok=True)
     header = {**wanted, "provenance": dict(provenance())}
+    make_folder("out", path)
     write_atomically(path / "run.json", json.dumps(header, indent=1, sort_keys=True) + "\n")
     return Record(path, header, {})
+
+
+def make_folder(name: str, folder: Path) -> None:
+    """Create a folder of results with its parents, or see that files can be written into it.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be created or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"{name} must be a folder that exists or can be created, got {folder} ({error.strerror})") from None
+    require_writable(name, folder / "probe")
 
 
 def read_record(folder: str | Path) -> Record:

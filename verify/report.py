@@ -16,7 +16,7 @@ import theory
 from verify.check import Check
 from verify.figures import render
 from verify.pages import certificate_page, overview_page, paper_page, stylesheet
-from verify.records import provenance, write_atomically
+from verify.records import make_folder, provenance, write_atomically
 from verify.registry import checks, select
 
 if TYPE_CHECKING:
@@ -65,15 +65,14 @@ def build_report(
     Raises
     ------
     ValueError
-        If a key is unknown.
-    OSError
-        If `out` cannot be written to.
+        If a key is unknown or `out` cannot be written to.
     """
     from mdps.jit import source_hash
 
     folder = Path(out)
     selected = list(select(list(keys) if keys is not None else None))
     workers = jobs or os.cpu_count() or 1
+    make_folder("out", folder)
     work = folder / "work" / source_hash()
     work.mkdir(parents=True, exist_ok=True)
     (folder / "figures").mkdir(exist_ok=True)

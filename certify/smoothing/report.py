@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from certify._files import write_atomically
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -69,7 +71,7 @@ def plot_certificate(certificate: RewardCertificate, path: str | os.PathLike[str
     ending = target.suffix.lstrip(".").lower() or "png"
     if ending not in ("png", "svg", "pdf"):
         raise ValueError(f"path of a plot must end in .png, .svg or .pdf, got {target.name!r}")
-    _write(target, _image(certificate, ending))
+    write_atomically(target, _image(certificate, ending))
 
 
 def write_certificate_page(certificate: RewardCertificate, path: str | os.PathLike[str]) -> None:
@@ -124,7 +126,7 @@ table.numbers td, table.numbers th {{ text-align: right; border-bottom: 1px soli
 <h2>Settings</h2><table class="settings">{settings}</table>
 </body></html>
 """
-    _write(Path(path), page.encode("utf-8"))
+    write_atomically(Path(path), page.encode("utf-8"))
 
 
 def _sentence(certificate: RewardCertificate) -> str:
@@ -190,13 +192,3 @@ def _image(certificate: RewardCertificate, ending: str) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format=ending, dpi=110, metadata={"Date": None} if ending == "svg" else None)
     return buffer.getvalue()
-
-
-def _write(target: Path, content: bytes) -> None:
-    """Write a file that appears complete or not at all."""
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(content)
-        os.replace(part, target)
-    finally:
-        part.unlink(missing_ok=True)

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from certify._validate import require_integer_at_least, require_real
+
 __all__ = ["NOISES", "PROTOCOLS", "Returns"]
 
 PROTOCOLS = ("frames-noised-once", "frames-noised-per-copy")
@@ -114,9 +116,18 @@ class Returns:
         flat = (self.sigma,) if isinstance(self.sigma, float) else self.sigma
         if not flat or not all(math.isfinite(s) and s > 0 for s in flat):
             raise ValueError(f"sigma must be a positive finite number (or one for each coordinate), got {self.sigma}")
-        for name, low in (("frames", 1), ("average", 1), ("first_episode", 0)):
-            if getattr(self, name) < low:
-                raise ValueError(f"{name} must be at least {low}, got {getattr(self, name)}")
+        for name in ("policy", "policy_sha256", "env_id", "engine", "dtype", "normalisation_sha256"):
+            if not isinstance(getattr(self, name), str):
+                raise ValueError(f"{name} must be text, got {getattr(self, name)!r}")
+        for name, low in (("frames", 1), ("average", 1), ("first_episode", 0), ("seed", 0), ("max_steps", 1)):
+            value = getattr(self, name)
+            if value is None and name in ("seed", "max_steps"):
+                continue
+            object.__setattr__(self, name, require_integer_at_least(name, value, low))
+        if not 0.0 <= require_real("noise_tv", self.noise_tv) <= 1.0:
+            raise ValueError(f"noise_tv must be in [0, 1], got {self.noise_tv}")
+        if self.grid is not None:
+            require_real("grid", self.grid, above=0.0)
         if self.protocol not in PROTOCOLS:
             raise ValueError(f"protocol must be one of {', '.join(PROTOCOLS)}, got {self.protocol!r}")
         if self.noise not in NOISES:

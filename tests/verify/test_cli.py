@@ -103,6 +103,17 @@ BAD = [
     pytest.param(("plot", "my_paper/AM-GM", "--out", "nowhere/figure.png"), "existing folder", id="missing folder"),
     pytest.param(("diff", "a", "b"), "run folder must hold", id="no run"),
     pytest.param(("check", "my_paper", "--instance", "none.json"), "none.json", id="no instance file"),
+    pytest.param(("check", "my_paper", "--out", "/dev/null/run"), "out must be a folder that exists or can be created", id="no folder for the record"),
+    pytest.param(("check", "my_paper", "--csv", "nowhere/results.csv"), "csv must be in an existing folder", id="no folder for the table"),
+    pytest.param(("report", "--key", "my_paper", "--out", "/dev/null/report"), "out must be a folder that exists", id="no folder for the report"),
+    pytest.param(("export", "my_paper/AM-GM", "--out", "nowhere/exact.json"), "out must be in an existing folder", id="no folder for the export"),
+    pytest.param(("hunt", "my_paper/AM-GM", "--out", "nowhere/best.json"), "out must be in an existing folder", id="no folder for the find"),
+    pytest.param(("check", "my_paper", "--seed", "-1"), "Invalid value for '--seed': ", id="seed below zero"),
+    pytest.param(("check", "my_paper", "--jobs=none"), "got 'none'", id="no number of workers"),
+    pytest.param(("hunt", "my_paper/AM-GM", "--seconds", "x"), "got 'x'", id="no number of seconds"),
+    pytest.param(("nonsense",), "No such command 'nonsense'", id="no such verb"),
+    pytest.param(("check", "--nonsense"), "No such option: --nonsense", id="no such option"),
+    pytest.param(("show",), "Missing argument", id="nothing to show"),
 ]
 
 
@@ -115,9 +126,12 @@ def test_bad_input_is_one_line_and_status_two(lemmata, tmp_path, arguments, mess
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("arguments", [("check", "my_paper", "--seed", "-1"), ("nonsense",), ("check", "--nonsense"), ("hunt", "my_paper/AM-GM", "--seconds", "x")])
-def test_usage_errors_have_status_two(lemmata, arguments):
-    assert lemmata(*arguments)[0] == 2
+@pytest.mark.parametrize("arguments", [(), ("certify",), ("cache",)])
+def test_a_command_without_its_verb_shows_the_verbs(lemmata, arguments):
+    status, out, err = lemmata(*arguments)
+    assert status == 2
+    assert "Usage: lemmata" in out + err
+    assert "error" not in err
 
 
 def test_an_interruption_has_its_own_status(lemmata, monkeypatch):
@@ -127,7 +141,9 @@ def test_an_interruption_has_its_own_status(lemmata, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(verify.runner, "run_check", interrupt)
-    assert lemmata("check", "my_paper")[0] == 130
+    status, _, err = lemmata("check", "my_paper")
+    assert status == 130
+    assert err == "interrupted; finished parts are kept, run the same command to continue\n"
 
 
 def test_the_version_is_printed(lemmata):

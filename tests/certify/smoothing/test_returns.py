@@ -28,6 +28,8 @@ BAD = [
     ({"values": []}, "non-empty"), ({"values": [[1.0]]}, "non-empty vector"), ({"values": [1.0, math.nan]}, "position 1"), ({"values": [math.inf]}, "finite"),
     ({"sigma": 0.0}, "sigma"), ({"sigma": (0.1, -1.0)}, "sigma"), ({"sigma": ()}, "sigma"), ({"frames": 0}, "frames"), ({"average": 0}, "average"),
     ({"first_episode": -1}, "first_episode"), ({"protocol": "x"}, "protocol"), ({"noise": "x"}, "noise"), ({"floor": 2.0}, "floor"), ({"floor": math.nan}, "floor"),
+    ({"seed": "x"}, "seed must be an integer"), ({"seed": -1}, "seed must be"), ({"max_steps": 2.5}, "max_steps must be an integer"), ({"env_id": [1]}, "env_id must be text"),
+    ({"policy": None}, "policy must be text"), ({"noise_tv": math.nan}, "noise_tv must be"), ({"noise_tv": 1.5}, "noise_tv must be in"), ({"grid": 0.0}, "grid must be"),
 ]  # fmt: skip
 
 
@@ -38,7 +40,7 @@ def test_bad_fields_are_refused(change: dict[str, Any], message: str) -> None:
 
 
 @pytest.mark.parametrize(("record", "message"), [([], "must be an object"), ({"sigma": 1.0}, "'values'"), ({"values": [1.0], "colour": 1}, "colour"),
-                                                 ({"values": [1.0], "frames": "two"}, "wrong type"), ({"values": ["a"]}, "could not convert")])  # fmt: skip
+                                                 ({"values": [1.0], "frames": "two"}, "frames must be an integer >= 1, got 'two'"), ({"values": [1.0], "floor": "low"}, "wrong type"), ({"values": ["a"]}, "could not convert")])  # fmt: skip
 def test_bad_records_are_refused(record: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Returns.from_json(record)

@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from certify.robust.evaluation import PolicyValue as PolicyValue
     from certify.robust.evaluation import evaluate_policy as evaluate_policy
     from certify.robust.exact import EquivalentConstrained as EquivalentConstrained
+    from certify.robust.exact import EquivalentRegularised as EquivalentRegularised
     from certify.robust.exact import OptimalityCertificate as OptimalityCertificate
     from certify.robust.exact import RobustValue as RobustValue
     from certify.robust.exact import certify_pair as certify_pair
     from certify.robust.exact import equivalent_constrained as equivalent_constrained
+    from certify.robust.exact import equivalent_regularised as equivalent_regularised
     from certify.robust.exact import exact_value as exact_value
     from certify.robust.offline import METHODS as METHODS
     from certify.robust.offline import OfflineResult as OfflineResult
@@ -39,7 +41,10 @@ _HOMES = {
     ),
     **dict.fromkeys(("PolicyValue", "evaluate_policy"), "certify.robust.evaluation"),
     **dict.fromkeys(
-        ("EquivalentConstrained", "OptimalityCertificate", "RobustValue", "certify_pair", "equivalent_constrained", "exact_value"),
+        (
+            "EquivalentConstrained", "EquivalentRegularised", "OptimalityCertificate", "RobustValue", "certify_pair", "equivalent_constrained",
+            "equivalent_regularised", "exact_value",
+        ),
         "certify.robust.exact",
     ),
     **dict.fromkeys(("METHODS", "OfflineResult", "OfflineWarning", "r2pvi"), "certify.robust.offline"),

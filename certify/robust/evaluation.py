@@ -135,11 +135,12 @@ def pose(
 
 def _sizes(name: str, given: Any, horizon: int, dimension: int) -> FloatArray:
     try:
-        array = np.asarray(given, dtype=np.float64)
+        array = np.asarray(np.nan if isinstance(given, bool) else given, dtype=np.float64)
     except (TypeError, ValueError):
         raise ValueError(f"{name} must hold numbers, got {given!r}") from None
-    if array.shape not in ((), (horizon, dimension)):
-        raise ValueError(f"{name} must be a number or have shape ({horizon}, {dimension}), one for each step and factor; got {array.shape}")
+    if array.shape not in ((), (dimension,), (horizon, dimension)):
+        raise ValueError(
+            f"{name} must be a number or have shape ({dimension},) or ({horizon}, {dimension}), one for each factor or step and factor; got {array.shape}")
     bad = ~(array > 0) if name == "penalty" else ~(array >= 0)
     if bad.any():
         raise ValueError(f"{name} must be {'> 0' if name == 'penalty' else '>= 0'}, got {array[bad].ravel()[0]}")
@@ -191,7 +192,7 @@ def evaluate_policy(
         Actions (S,) or (H, S), or probabilities (S, A) or (H, S, A).
     divergence : str
         "tv", "kl" or "chi2".
-    penalty, radius : float or array (H, d)
+    penalty, radius : float or array (d,) or (H, d)
         Price > 0 of a unit of divergence, or size >= 0 of the sets; exactly one.
     temperature : float
         eta >= 0, weight of KL(policy | reference) in the value.

@@ -8,6 +8,7 @@ Source: r2pvi G5, G6; dr_rpo G2.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,11 +18,17 @@ from numpy.typing import ArrayLike, NDArray
 from certify._validate import require_numbers, require_simplex_rows
 from certify.robust.evaluation import Problem, as_policy, evaluate_problem, pose
 from mdps import LinearMDP
+from mdps.robust import worst_case
 from theory import dr_rpo as theory
 
-__all__ = ["EquivalentConstrained", "OptimalityCertificate", "RobustValue", "certify_pair", "equivalent_constrained", "exact_value"]
+__all__ = [
+    "EquivalentConstrained", "EquivalentRegularised", "OptimalityCertificate", "RobustValue", "certify_pair", "equivalent_constrained",
+    "equivalent_regularised", "exact_value",
+]
 
 FloatArray = NDArray[np.float64]
+_DECADES = 40.0
+"""Half the range of log(price / span) in which a multiplier is sought."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -112,6 +119,25 @@ class EquivalentConstrained:
     divergence: str
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class EquivalentRegularised:
+    """The regularised model with the values of a constrained one.
+
+    Attributes
+    ----------
+    mdp : LinearMDP
+        The model with reward weights theta_h - lambda_h rho_h.
+    penalty : array (H, d)
+        Prices; infinite where the radius is 0.
+    divergence : str
+        The divergence of both.
+    """
+
+    mdp: LinearMDP
+    penalty: FloatArray
+    divergence: str
+
+
 def exact_value(
     mdp: LinearMDP,
     *,
@@ -129,9 +155,9 @@ def exact_value(
         Nominal model with features on the simplex and factors that are distributions.
     divergence : str
         "tv" (half the L1 distance), "kl" or "chi2".
-    penalty : float or array (H, d), optional
+    penalty : float or array (d,) or (H, d), optional
         Price > 0 of a unit of divergence of a factor; infinity means the nominal model.
-    radius : float or array (H, d), optional
+    radius : float or array (d,) or (H, d), optional
         Size >= 0 of the sets.  Exactly one of `penalty` and `radius`.
     temperature : float
         eta >= 0: weight of KL(policy | reference) in the objective.
@@ -223,11 +249,13 @@ def certify_pair(
     if mu.shape != (H, d, S):
         raise ValueError(f"factors must have shape ({H}, {d}, {S}), got {mu.shape}")
     require_simplex_rows("factors", mu)
-    if not problem.charged:
-        beyond = divergences_of(problem, mu) - problem.sizes * (1 + 1e-9)
-        if beyond.max() > 1e-12:
-            h, i = (int(k) for k in np.unravel_index(beyond.argmax(), beyond.shape))
-            raise ValueError(f"factors must lie in the set: step {h}, factor {i} is {beyond[h, i] + problem.sizes[h, i]:.6g} away")
+    away = divergences_of(problem, mu)
+    # a factor that leaves the support is never in the set, not even in one without limit; at an infinite price nothing may be shifted
+    limit = np.where(np.isinf(problem.sizes), 0.0, np.inf) if problem.charged else problem.sizes * (1 + 1e-9)
+    outside = np.isinf(away) | (away > limit + 1e-12)
+    if outside.any():
+        h, i = (int(k) for k in np.argwhere(outside)[0])
+        raise ValueError(f"factors must lie in the set: step {h}, factor {i} is {away[h, i]:.6g} away")
     return _certificate(problem, as_policy(policy, (H, S, A)), mu)
 
 
@@ -273,14 +301,98 @@ def equivalent_constrained(
     return EquivalentConstrained(model, found.divergences, divergence)
 
 
+def equivalent_regularised(
+    mdp: LinearMDP, *, divergence: str, radius: ArrayLike, temperature: float = 0.0, reference: ArrayLike | None = None
+) -> EquivalentRegularised:
+    """Return the regularised model whose optimum is that of the constrained one: the way back of `equivalent_constrained`.
+
+    The prices lambda_{h,i} are the multipliers of the radii at the optimum, and the reward weights are theta_h - lambda_h rho_h.
+
+    Parameters
+    ----------
+    mdp, divergence, radius, temperature, reference
+        As in `exact_value`.
+
+    Returns
+    -------
+    EquivalentRegularised
+        Model and prices for `exact_value(found.mdp, divergence=found.divergence, penalty=found.penalty)`.
+
+    Raises
+    ------
+    ValueError
+        As `exact_value`, or if a set is so large that its worst case is the least value: the multiplier is 0 there, and no price is.
+
+    Source: r2pvi, G4a and G6; dr_rpo, G3.
+
+    Examples
+    --------
+    >>> from mdps.families import simulated_linear_mdp
+    >>> mdp = simulated_linear_mdp(0.2)
+    >>> same = equivalent_regularised(mdp, divergence="tv", radius=0.2)
+    >>> found = exact_value(same.mdp, divergence="tv", penalty=same.penalty)
+    >>> bool(abs(found.value - exact_value(mdp, divergence="tv", radius=0.2).value).max() < 1e-12)
+    True
+    """
+    problem = pose(mdp, divergence=divergence, penalty=None, radius=radius, temperature=temperature, reference=reference)
+    H, _, _, d = problem.shape
+    found = exact_value(mdp, divergence=divergence, radius=radius, temperature=temperature, reference=reference)
+    penalty = np.ones((H, d))
+    for h in range(H):
+        for i in range(d):
+            values, nominal = found.value[h + 1], problem.factors[h, i]
+            penalty[h, i] = _multiplier(values, nominal, divergence, float(problem.sizes[h, i]))
+            if penalty[h, i] == 0.0:
+                raise ValueError(
+                    f"radius must be below what reaches the least value, where no price is equivalent; step {h}, factor {i} has {problem.sizes[h, i]:g}")
+    spent = np.where(np.isfinite(penalty), found.divergences, 0.0)
+    model = LinearMDP(
+        mdp.features, mdp.factors, mdp.reward_weights - np.where(np.isfinite(penalty), penalty, 0.0) * spent, horizon=mdp.horizon, initial=mdp.initial)
+    return EquivalentRegularised(model, penalty, divergence)
+
+
+def _multiplier(values: FloatArray, nominal: FloatArray, divergence: str, radius: float) -> float:
+    """Return the price at which the worst case is that of a radius: 0 where the radius reaches the least value, infinite for radius 0."""
+    reached = values if divergence == "tv" else values[nominal > 0]
+    low, span = float(reached.min()), float(np.ptp(reached))
+    if span == 0.0:
+        return 1.0
+    if radius == 0.0:
+        return math.inf
+    least = float(nominal[values == low].sum())
+    if radius >= {"tv": 1.0 - least, "kl": -math.log(least) if least > 0 else math.inf, "chi2": 1.0 / least - 1.0 if least > 0 else math.inf}[divergence]:
+        return 0.0
+    if divergence == "tv":
+        # the slope of the dual in the level is Q(V > level) - rho: its maximum is the last value above which that much mass lies
+        order = np.argsort(values)[::-1]
+        above = np.cumsum(nominal[order])
+        return float(values[order][np.searchsorted(above, radius, side="right")]) - low
+    from scipy.optimize import brentq
+
+    def excess(log_price: float) -> float:
+        """How far the worst case at a price goes beyond the radius."""
+        worst = worst_case(values, nominal, divergence=divergence, penalty=span * math.exp(log_price)).distribution
+        return float(divergence_rows(worst, nominal, divergence)) - radius
+
+    if excess(-_DECADES) <= 0.0:
+        return 0.0
+    if excess(_DECADES) >= 0.0:
+        return math.inf
+    return span * math.exp(brentq(excess, -_DECADES, _DECADES, xtol=1e-12, rtol=1e-14))
+
+
 def divergences_of(problem: Problem, factors: FloatArray) -> FloatArray:
     """Return D(factor | nominal factor) for every step and coordinate, (H, d)."""
-    p, q = factors, problem.factors
-    if problem.divergence == "tv":
+    return divergence_rows(factors, problem.factors, problem.divergence)
+
+
+def divergence_rows(p: FloatArray, q: FloatArray, divergence: str) -> FloatArray:
+    """Return D(p | q) over the last axis."""
+    if divergence == "tv":
         return np.asarray(0.5 * np.abs(p - q).sum(axis=-1))
     outside = (np.where(q > 0, 0.0, p) > 0).any(axis=-1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        if problem.divergence == "kl":
+        if divergence == "kl":
             # the sum of q - p is zero and makes every term non-negative, so that small divergences keep their digits
             terms = np.where(p > 0, p * np.log(np.where(q > 0, p / q, 1.0)), 0.0) - (p - q)
         else:
@@ -295,7 +407,8 @@ def _certificate(problem: Problem, pi: FloatArray, factors: FloatArray) -> Optim
     if problem.charged:
         spent = divergences_of(problem, factors)
         with np.errstate(invalid="ignore"):
-            charge = np.where(spent > 0, problem.sizes * spent, 0.0)
+            # an infinite price allows nothing but rounding, which is not charged
+            charge = np.where((spent > 0) & np.isfinite(problem.sizes), problem.sizes * spent, 0.0)
     best = np.zeros((H + 1, S))
     for h in reversed(range(H)):
         q = problem.features[h] @ (problem.reward_weights[h] + charge[h] + factors[h] @ best[h + 1])

@@ -127,7 +127,7 @@ def dr_rpo(
         eta >= 0; 0 plays greedily over the support of the reference.
     penalty : float, optional
         Price > 0 of a unit of divergence.
-    radius : float or array (H, d), optional
+    radius : float or array (d,) or (H, d), optional
         Radius of the TV sets.
     reference : array (A,), (S, A) or (H, S, A), optional
         Reference policy, uniform by default.

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mdps.robust
-from certify.robust import certify_pair, equivalent_constrained, evaluate_policy, exact_value
+from certify.robust import certify_pair, equivalent_constrained, equivalent_regularised, evaluate_policy, exact_value
 from mdps import FiniteHorizonMDP, LinearMDP
 from mdps.families import random_linear, simulated_linear_mdp
 from theory import dr_rpo as formulas
@@ -101,6 +101,37 @@ def test_equivalence_needs_the_shift(seed, divergence, penalty, eta):
     assert np.all(bare <= found.value + 1e-9)
 
 
+@given(st.integers(0, 10**6), st.sampled_from(DIVERGENCES), st.sampled_from([0.0, 0.02, 0.1]), st.sampled_from([0.0, 0.3]))
+def test_the_way_back_from_a_radius_to_a_price(seed, divergence, radius, eta):
+    model = random_linear(5, 3, 3, horizon=3, seed=seed)
+    sizes = np.full((3, 3), radius)
+    sizes[0, 0] = 0.0
+    found = exact_value(model, divergence=divergence, radius=sizes, temperature=eta)
+    # a set that reaches the least value has no price
+    least = [[(found.value[h + 1] if divergence == "tv" else found.value[h + 1][model.factors[h, i] > 0]).min() for i in range(3)] for h in range(2)]
+    reached = np.einsum("hij,hj->hi", found.worst_factors[:2], found.value[1:3]) <= np.array(least) + 1e-9
+    if reached.any():
+        with pytest.raises(ValueError, match="radius must be below"):
+            equivalent_regularised(model, divergence=divergence, radius=sizes, temperature=eta)
+        return
+    same = equivalent_regularised(model, divergence=divergence, radius=sizes, temperature=eta)
+    twin = exact_value(same.mdp, divergence=same.divergence, penalty=same.penalty, temperature=eta)
+    np.testing.assert_allclose(twin.value, found.value, atol=1e-9)
+    np.testing.assert_allclose(twin.action_value, found.action_value, atol=1e-9)
+
+
+def test_a_radius_that_reaches_the_least_value_has_no_price():
+    with pytest.raises(ValueError, match="radius must be below what reaches the least value"):
+        equivalent_regularised(random_linear(4, 2, 2, horizon=2, seed=0), divergence="tv", radius=1.0)
+
+
+def test_sizes_for_each_factor_are_those_for_each_step_and_factor():
+    model = random_linear(4, 3, 2, horizon=2, seed=0)
+    for name in ("penalty", "radius"):
+        short = exact_value(model, divergence="kl", **{name: [0.1, 0.4]})
+        np.testing.assert_array_equal(short.value, exact_value(model, divergence="kl", **{name: [[0.1, 0.4], [0.1, 0.4]]}).value)
+
+
 @pytest.mark.parametrize(("divergence", "size"), FORMS)
 def test_one_hot_features_are_state_action_sets(divergence, size):
     rng = np.random.default_rng(2)
@@ -157,7 +188,8 @@ BAD = [
     ({"penalty": math.nan}, "penalty must be > 0"),
     ({"penalty": "much"}, "penalty must hold numbers"),
     ({"penalty": None, "radius": -1.0}, "radius must be >= 0"),
-    ({"penalty": None, "radius": [0.1, 0.2]}, "radius must be a number or have shape"),
+    ({"penalty": None, "radius": [0.1, 0.2, 0.3]}, "radius must be a number or have shape"),
+    ({"penalty": True}, "penalty must be > 0"),
     ({"temperature": -0.1}, "temperature must be a finite number >= 0"),
     ({"temperature": math.inf}, "temperature must be a finite number >= 0"),
     ({"temperature": "hot"}, "temperature must be a finite number >= 0"),
@@ -203,6 +235,13 @@ def test_a_policy_outside_the_reference_and_factors_outside_the_set_are_refused(
     far[..., 0] = 1.0
     with pytest.raises(ValueError, match="factors must lie in the set"):
         certify_pair(model, [0] * 4, far, divergence="tv", radius=0.01)
+    # D = inf is outside a set without limit too, and an infinite price allows no shift: neither is NaN
+    dirac = LinearMDP(np.ones((2, 1, 1)), np.array([[[1.0, 0.0]]] * 2), np.ones((2, 1)), horizon=2)
+    other = np.array([[[0.0, 1.0]]] * 2)
+    for size in ({"radius": math.inf}, {"penalty": 1.0}, {"penalty": math.inf}):
+        with pytest.raises(ValueError, match="factors must lie in the set"):
+            certify_pair(dirac, [0, 0], other, divergence="kl", **size)
+    assert certify_pair(dirac, [0, 0], dirac.factors, divergence="kl", penalty=math.inf).gap == 0.0
     with pytest.raises(ValueError, match="factors must have shape"):
         certify_pair(model, [0] * 4, far[0], divergence="tv", radius=0.01)
     with pytest.raises(ValueError, match="penalty must be finite"):

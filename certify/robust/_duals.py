@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mdps.robust import worst_case
+
 FloatArray = NDArray[np.float64]
 
 LEVELS = 2049
@@ -82,6 +84,27 @@ def constrained_tv(weights: FloatArray, values: FloatArray, radius: FloatArray, 
     objective = _truncated(weights, values, levels)[0] - radius[:, None] * (levels - low)
     best = objective.argmax(axis=1)
     return objective[np.arange(len(weights)), best], levels[best]
+
+
+def band_kl(weights: FloatArray, values: FloatArray, radius: FloatArray, width: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the least and the greatest constrained KL worst case of the laws whose survival function is within `width` (d,) of the regressed one.
+
+    The worst case depends on the law of the values only and rises with it stochastically, so the two ends of the band enclose it.  A regression
+    of every indicator V > t serves all thresholds t, and no dual variable is searched for.
+    """
+    levels, place = np.unique(values, return_inverse=True)
+    mass = np.zeros((len(weights), levels.size))
+    np.add.at(mass.T, place, weights.T)
+    survival = mass[:, ::-1].cumsum(axis=1)[:, ::-1][:, 1:]
+    below, above = (np.clip(survival + sign * width[:, None], 0.0, 1.0) for sign in (-1.0, 1.0))
+    # a survival function falls: carry the tighter neighbour over
+    below = np.maximum.accumulate(below[:, ::-1], axis=1)[:, ::-1]
+    above = np.minimum.accumulate(above, axis=1)
+    ends = []
+    for found in (below, above):
+        law = -np.diff(found, axis=1, prepend=1.0, append=0.0)
+        ends.append(np.array([worst_case(levels, p, divergence="kl", radius=float(rho)).value for p, rho in zip(law, radius, strict=True)]))
+    return ends[0], ends[1]
 
 
 def constrained_kl(weights: FloatArray, values: FloatArray, radius: FloatArray, high: float, floor: float) -> FloatArray:

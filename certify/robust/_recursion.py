@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.float64]
 
 
+_CELLS = 256
+"""Cells into which a certificate rounds the values of continuous states where its estimate is a supremum over levels."""
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The arguments of `r2pvi`, checked."""
@@ -44,6 +48,16 @@ class Settings:
     def split(self) -> bool:
         """Whether every step has a fold of its own."""
         return self.beta == "split-certificate"
+
+    @property
+    def nominal(self) -> bool:
+        """Whether nothing may shift."""
+        return self.method == "pevi" or (self.method == "r2pvi" and self.penalty == np.inf)
+
+    @property
+    def seeks_least(self) -> bool:
+        """Whether the worst case moves mass to the least value, wherever it is."""
+        return self.divergence == "tv" and not self.nominal
 
     @property
     def form(self) -> str:
@@ -89,11 +103,23 @@ def learn(space: Space, settings: Settings) -> OfflineResult:
     if settings.method == "va-drpvi":
         return _variance_weighted(space, settings)
     H, K = space.horizon, space.data.trajectories
+    if isinstance(settings.beta, str):
+        _require_declared(space, settings)
     rows = [np.arange(h, K, H) if settings.split else slice(None) for h in range(H)]
     designs = [space.design(h, rows[h], settings.ridge) for h in range(H)]
     low_stages, betas, flags = _backward(space, settings, designs, rows, sign=-1.0)
     high_stages = _backward(space, settings, designs, rows, sign=1.0)[0] if settings.split else None
     return _report(space, settings, designs, low_stages, high_stages, betas, flags)
+
+
+def _require_declared(space: Space, settings: Settings) -> None:
+    """Refuse a declared least value that the last step, where values are the known rewards, contradicts."""
+    if isinstance(settings.minimum, str) or not space.finite:
+        return
+    last = float((space.reported(space.horizon - 1) @ space.theta[-1]).max(axis=-1).min())
+    # tv moves mass to the least value, so that one declared too low makes the upper bound wrong; the others only clip at it
+    if settings.minimum > last + 1e-9 or (settings.seeks_least and settings.minimum < last - 1e-9):
+        raise ValueError(f"minimum must be the least value of every value function, got {settings.minimum:g}; at the last step it is {last:g}")
 
 
 def _variance_weighted(space: Space, settings: Settings) -> OfflineResult:
@@ -136,11 +162,12 @@ def _backward(
             value = stages[h + 1].action_value(space.next_features(h, rows[h]), sign=sign).max(axis=-1)
             low, high = _value_range(space, settings, design, value, steps_left)
         if settings.split:
-            w, bonus, betas[h] = _certified(settings, design, value, low, high, d, H, h)
+            w, bonus, betas[h] = _certified(settings, design, value, low, high, d, H, h, space.finite)
         else:
             betas[h] = _printed(settings, d, H, space.data.trajectories) if settings.beta == "printed" else settings.beta
             w = np.zeros(d) if h + 1 == H else _regressed(settings, design, value, low, settings.reward_bound * H, h, H)
-            bonus = betas[h] * (design.deviation if settings.form != "norm" else np.ones(d))
+            # kept finite, because an infinite coefficient (KL at a tiny price) times a feature of 0 is no number
+            bonus = np.minimum(betas[h] * (design.deviation if settings.form != "norm" else np.ones(d)), 1e300 / d)
             flags += _flags(settings, design, h, H, float(betas[h]))
         theta = design.reward if settings.form == "norm" else space.theta[h]
         stages[h] = Stage(theta + w, bonus, design.inverse, settings.form, 0.0 if settings.protocol == "paper" else -np.inf, cap)
@@ -161,7 +188,7 @@ def _value_range(space: Space, settings: Settings, design: Design, value: FloatA
 
 def _regressed(settings: Settings, design: Design, value: FloatArray, low: float, cap: float, step: int, horizon: int) -> FloatArray:
     """Return the uncentred estimate of the worst case of every factor, as printed."""
-    if settings.method == "pevi" or (settings.penalty == np.inf and settings.method == "r2pvi"):
+    if settings.nominal:
         plain: FloatArray = design.weights @ value
         return plain
     if settings.method == "r2pvi":
@@ -185,20 +212,30 @@ def _regressed(settings: Settings, design: Design, value: FloatArray, low: float
 
 
 def _certified(
-    settings: Settings, design: Design, value: FloatArray, low: float, high: float, dimension: int, horizon: int, step: int,
+    settings: Settings, design: Design, value: FloatArray, low: float, high: float, dimension: int, horizon: int, step: int, finite: bool,
 ) -> tuple[FloatArray, FloatArray, float]:
     """Return the centred estimate, the certified error of each coordinate and beta of one step: pessimistic and optimistic sweep together."""
     R = high - low
     if R == 0.0:
         return np.full(dimension, low), np.zeros(dimension), 0.0
-    lam, nominal = settings.penalty, settings.method == "pevi" or settings.penalty == np.inf
-    curved = settings.method == "drpvi" or (settings.divergence == "chi2" and not nominal)
-    # one regression for each threshold between distinct values where the estimate is a supremum over levels
-    thresholds = max(np.unique(value).size - 1, 1) if curved else 1
+    lam, nominal = settings.penalty, settings.nominal
+    curved = settings.method in ("drpvi", "drvi-l") or (settings.divergence == "chi2" and not nominal)
+    value, slack, thresholds = np.clip(value, low, high), 0.0, 1
+    if curved and finite:
+        # one regression for each threshold between distinct values where the estimate is a supremum over levels
+        thresholds = max(np.unique(value).size - 1, 1)
+    elif curved:
+        # the values at the samples depend on the samples, their thresholds too: rounded down to a fixed grid they do not, which costs a cell
+        slack = R / _CELLS
+        value, thresholds = low + slack * np.floor((value - low) / slack), _CELLS
     c = float(formulas.split_constant(
         design.log_determinant, dimension=dimension, horizon=horizon, ridge=settings.ridge, delta=settings.delta, events=2.0 * thresholds))
-    weights, values = centred(design.weights, np.clip(value, low, high), low, high)
-    reach, slack = R, 0.0
+    weights, values = centred(design.weights, value, low, high)
+    reach = R
+    if settings.method == "drvi-l":
+        radius, width = settings.radii(step, horizon, dimension), c * design.deviation + design.error + 1e-12
+        lower, upper = _duals.band_kl(weights, values, radius, width)
+        return 0.5 * (lower + upper), 0.5 * (upper - lower) + slack + 1e-9 * max(R, 1.0), R * c
     if settings.method == "drpvi":
         radius = settings.radii(step, horizon, dimension)
         beta = float(formulas.split_coefficient("tv", c, value_range=R))
@@ -215,7 +252,7 @@ def _certified(
             w = _duals.penalised_kl(weights, values, lam, high)
         else:
             # restricting the level to a grid loses at most its spacing
-            slack = R / (_duals.LEVELS - 1)
+            slack += R / (_duals.LEVELS - 1)
             w = _duals.certified_chi2(weights, values, lam, low, high)
     # both the estimate and the truth lie in [low, low + reach], so no error exceeds reach
     bonus = np.minimum(beta * design.deviation + slack + (design.error + 1e-12) * max(R, 1.0), reach)
@@ -288,9 +325,15 @@ def _certificate_assumptions(space: Space, settings: Settings) -> tuple[str, ...
         "trajectories are independent draws of one behaviour policy in the nominal model",
         f"rewards are deterministic, known and in [0, {settings.reward_bound:g}]",
     ]
-    if settings.divergence == "tv" and not (space.finite and settings.minimum == "all"):
-        least = 0.0 if settings.minimum == "all" else settings.minimum
+    least = 0.0 if isinstance(settings.minimum, str) else settings.minimum
+    if settings.seeks_least and not (space.finite and settings.minimum == "all"):
         found.append(f"the least value of every value function is {least:g} (a fail state)")
+    elif least > 0.0:
+        found.append(f"no value function falls below {least:g}")
+    if space.data.left_out:
+        found.append(f"the {space.data.left_out} episodes shorter than the horizon, which were left out, were left out by chance")
+    if settings.method == "drpvi" and settings.beta == "printed":
+        found.append("K > max(512 log(2 d H^2/delta)/kappa^2, 20449 d^2 H^2/kappa) for the coverage kappa, which the printed theorem asks for")
     return tuple(found)
 
 

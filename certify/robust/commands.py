@@ -31,7 +31,9 @@ def robust(
     horizon: Annotated[int | None, typer.Option(help="Number of steps, in the place of a discount.")] = None,
     rectangular: Annotated[str, typer.Option(help="sa: nature answers every action; s: it has one budget in every state.")] = "sa",
     tolerance: Annotated[float, typer.Option(help="Largest error of the values, relative to max(1, |V|).")] = 1e-8,
-    method: Annotated[str, typer.Option(help="With --dataset: r2pvi, pevi, drpvi, drvi-l or va-drpvi.")] = "r2pvi",
+    method: Annotated[
+        str | None, typer.Option(help="With --dataset: r2pvi (the default with a penalty), drpvi (with a radius of tv), drvi-l (of kl), pevi or va-drpvi.")
+    ] = None,
     ridge: Annotated[float, typer.Option(help="With --dataset: ridge of the regressions.")] = 1.0,
     beta: Annotated[str, typer.Option(help="With --dataset: split-certificate, printed, or a number.")] = "split-certificate",
     delta: Annotated[float, typer.Option(help="With --dataset: failure probability of the certificate.")] = 0.1,
@@ -124,7 +126,7 @@ def _plain(size: float | None) -> float | str | None:
 
 
 def _learn(
-    path: Path, divergence: str, radius: float | None, penalty: float | None, method: str, ridge: float, beta: str, delta: float
+    path: Path, divergence: str, radius: float | None, penalty: float | None, method: str | None, ridge: float, beta: str, delta: float
 ) -> OfflineResult:
     from certify.robust import load_problem, r2pvi
 
@@ -135,6 +137,11 @@ def _learn(
         coefficient: float | str = float(beta)
     except ValueError:
         coefficient = beta
+    if method is None:
+        by_radius = {"tv": "drpvi", "kl": "drvi-l"}
+        if radius is not None and penalty is None and divergence not in by_radius:
+            raise ValueError(f"radius is for divergence tv or kl with a dataset; {divergence!r} takes a penalty")
+        method = by_radius[divergence] if radius is not None and penalty is None else "r2pvi"
     return r2pvi(
         data, features, weights, divergence=divergence, radius=radius, penalty=penalty, method=method, ridge=ridge, beta=coefficient, delta=delta
     )

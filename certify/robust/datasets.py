@@ -11,8 +11,9 @@ import hashlib
 import os
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,12 +49,15 @@ class OfflineDataset:
         State after each action.
     source : str
         Where the data came from.
+    left_out : int
+        Episodes of the source that were too short to be a trajectory; a certificate names them, because leaving them out can bias the data.
     """
 
     states: NDArray[Any]
     actions: IntArray
     next_states: NDArray[Any]
     source: str = "arrays"
+    left_out: int = 0
 
     @property
     def trajectories(self) -> int:
@@ -213,7 +217,7 @@ def dataset_from_minari(dataset: Any, *, horizon: int, discretise: Callable[[Flo
     Returns
     -------
     OfflineDataset
-        Trajectories that end early would bias the data: extend them by an absorbing state before storing if they matter.
+        Trajectories that end early would bias the data: extend them by an absorbing state before storing if they matter.  `left_out` counts them.
 
     Raises
     ------
@@ -229,19 +233,20 @@ def dataset_from_minari(dataset: Any, *, horizon: int, discretise: Callable[[Flo
         except ImportError as error:
             raise ImportError("reading Minari datasets needs the extra [minari]") from error
         dataset = minari.load_dataset(dataset)
-    states, actions = [], []
+    states, actions, short = [], [], 0
     for episode in dataset.iterate_episodes() if hasattr(dataset, "iterate_episodes") else dataset:
         moves = np.asarray(episode.actions)
         if moves.dtype.kind not in "iu" or moves.ndim > 2 or (moves.ndim == 2 and moves.shape[1] != 1):
             raise ValueError(f"actions of the Minari dataset must be discrete, got {moves.dtype} of shape {moves.shape}")
         if len(moves) < horizon:
+            short += 1
             continue
         seen = np.asarray(episode.observations)[: horizon + 1]
         states.append(np.asarray(discretise(seen)) if discretise is not None else seen)
         actions.append(moves.reshape(len(moves))[:horizon])
     if not states:
         raise ValueError(f"horizon must not exceed the longest episode of the dataset, got {horizon}")
-    return offline_dataset(np.stack(states), np.stack(actions), source="minari")
+    return replace(offline_dataset(np.stack(states), np.stack(actions), source="minari"), left_out=short)
 
 
 def save_dataset(path: str | os.PathLike[str], dataset: OfflineDataset, *, features: ArrayLike | None = None, reward_weights: ArrayLike | None = None) -> None:
@@ -322,11 +327,23 @@ def load_problem(path: str | os.PathLike[str]) -> tuple[OfflineDataset, FloatArr
         size = sum(member.file_size for member in members)
         if len(members) > _MOST_MEMBERS or size > _LARGEST_FILE:
             raise ValueError(f"dataset {path} must have at most {_MOST_MEMBERS} members and 4 GiB, got {len(members)} members and {size} bytes")
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files if name in ("states", "actions", "features", "reward_weights")}
-    except (zipfile.BadZipFile, EOFError, KeyError) as error:
+        arrays = _members(path)
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError, MemoryError) as error:
         raise ValueError(f"dataset {path} must be an .npz file, got one that cannot be read: {error}") from None
     if not {"states", "actions"} <= set(arrays):
         raise ValueError(f"dataset {path} must hold the arrays states and actions, got {', '.join(sorted(arrays)) or 'neither'}")
     extras = [require_numbers(name, arrays[name]) if name in arrays else None for name in ("features", "reward_weights")]
     return offline_dataset(arrays["states"], arrays["actions"], source=str(Path(path).name)), extras[0], extras[1]
+
+
+def _members(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a file by name."""
+    arrays = {}
+    with np.load(path, allow_pickle=False) as stored:
+        for name in ("states", "actions", "features", "reward_weights"):
+            if name in stored.files:
+                try:
+                    arrays[name] = np.asarray(stored[name])
+                except ValueError as error:
+                    raise ValueError(f"{name} of dataset {path} must be an array of numbers, got one that cannot be read: {error}") from None
+    return arrays

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from certify._validate import require_choice, require_open_unit, require_positive, require_real
 from certify.robust._recursion import Settings, learn
@@ -22,6 +22,8 @@ from certify.robust._spaces import FiniteSpace, PointSpace
 from certify.robust.datasets import OfflineDataset, as_dataset
 
 __all__ = ["METHODS", "OfflineResult", "OfflineWarning", "r2pvi"]
+
+FloatArray = NDArray[np.float64]
 
 METHODS = {
     "r2pvi": "regularised worst case over tv, kl or chi2, price `penalty`",
@@ -73,13 +75,14 @@ def r2pvi(
     ridge : float
         Ridge gamma > 0 of the regressions.
     beta : float or str
-        Coefficient of the pessimism, >= 0; "split-certificate" for the data-split certificate (r2pvi, pevi and drpvi); "printed" for the
+        Coefficient of the pessimism, >= 0; "split-certificate" for the data-split certificate (all but va-drpvi); "printed" for the
         printed constants (ridge 1; r2pvi and drpvi).
     delta : float
         Failure probability of the certificate, in (0, 1).
     minimum : float or str
         Least value of a value function: "all" takes it over the whole state space, "observed" over the next states in the data (flagged:
-        optimistic when the worst state was not sampled), a number declares it.  With continuous states "all" means 0, a fail state.
+        optimistic when the worst state was not sampled), a number in [0, reward_bound] declares it: a certificate then rests on it.  With
+        continuous states "all" means 0, a fail state.
     reward_bound : float
         Upper end of the rewards; values are clipped at `reward_bound` times the steps to go.
     dual_floor : float
@@ -142,15 +145,13 @@ def _settings(
     if method in ("drpvi", "drvi-l", "va-drpvi"):
         if radius is None:
             raise ValueError(f"radius must be given for method {method!r}, got None")
-        sizes = np.asarray(radius, dtype=np.float64)
-        if sizes.ndim > 2 or np.isnan(sizes).any() or sizes.min() < 0:
-            raise ValueError(f"radius must hold numbers >= 0 of shape (), (d,) or (H, d), got {radius!r}")
+        sizes = _radii(radius)
         sizes = np.minimum(sizes, 1.0) if divergence == "tv" else sizes
     elif radius is not None:
         raise ValueError(f"radius must not be given for method {method!r}, got {radius!r}")
     if isinstance(beta, str):
         require_choice("beta", beta, ("split-certificate", "printed"))
-        able = ("r2pvi", "pevi", "drpvi") if beta == "split-certificate" else ("r2pvi", "drpvi")
+        able = ("r2pvi", "pevi", "drpvi", "drvi-l") if beta == "split-certificate" else ("r2pvi", "drpvi")
         if method not in able:
             raise ValueError(f"beta must be a number for method {method!r} ({beta!r} is known for {', '.join(able)}), got {beta!r}")
         if beta == "printed" and (ridge != 1.0 or reward_bound != 1.0):
@@ -161,13 +162,25 @@ def _settings(
         raise ValueError(f"beta must be >= 0, got {beta!r}")
     if isinstance(minimum, str):
         require_choice("minimum", minimum, ("all", "observed"))
-    else:
-        require_real("minimum", minimum)
+    elif not 0.0 <= require_real("minimum", minimum) <= reward_bound:
+        # the value of the last step lies between the rewards, and so does its least value
+        raise ValueError(f"minimum must be in [0, reward_bound] = [0, {reward_bound:g}], got {minimum!r}")
     observed = protocol != "paper" or minimum == "observed"
     return Settings(
         method=method, divergence=divergence, penalty=price, radius=sizes, ridge=float(ridge), beta=beta if isinstance(beta, str) else float(beta),
         delta=float(delta), minimum="observed" if observed else minimum, reward_bound=float(reward_bound), dual_floor=float(dual_floor), protocol=protocol,
     )
+
+
+def _radii(radius: ArrayLike) -> FloatArray:
+    """Return radii as an array of numbers >= 0."""
+    try:
+        sizes = np.asarray(radius, dtype=np.float64)
+    except (TypeError, ValueError):
+        sizes = np.array(np.nan)
+    if isinstance(radius, bool) or sizes.ndim > 2 or sizes.size == 0 or not (sizes >= 0).all():
+        raise ValueError(f"radius must hold numbers >= 0 of shape (), (d,) or (H, d), got {radius!r}")
+    return sizes
 
 
 def _positive_or_infinite(name: str, value: Any) -> float:

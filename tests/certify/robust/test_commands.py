@@ -56,6 +56,21 @@ def test_a_dataset_is_certified(capsys, tmp_path):
     assert "not certified" in streams.out
 
 
+@pytest.mark.parametrize(("divergence", "method"), [("kl", "drvi-l"), ("tv", "drpvi")])
+def test_a_radius_chooses_the_constrained_learner(capsys, tmp_path, divergence, method):
+    model = random_linear(4, 2, 3, horizon=2, seed=1)
+    path = tmp_path / "data.npz"
+    save_dataset(path, sample_dataset(model, trajectories=200, seed=0), features=model.features, reward_weights=model.reward_weights)
+    code, streams = lemmata(capsys, "--dataset", str(path), "--divergence", divergence, "--radius", "0.1", "--json")
+    facts = json.loads(streams.out)
+    assert code == 0
+    assert facts["certified"]
+    assert facts["settings"]["method"] == method
+    code, streams = lemmata(capsys, "--dataset", str(path), "--divergence", "chi2", "--radius", "0.1")
+    assert code == 2
+    assert "takes a penalty" in streams.err
+
+
 BAD = [
     ((), "exactly one of --mdp and --dataset"),
     (("--mdp", "FrozenLake-v1", "--radius", "0.1"), "exactly one of --discount and --horizon"),

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
-from certify.robust import load_dataset, offline_dataset, sample_dataset, save_dataset
+from certify.robust import dataset_from_minari, load_dataset, offline_dataset, r2pvi, sample_dataset, save_dataset
 from certify.robust.datasets import load_problem
 from mdps.families import simulated_linear_mdp
 
@@ -50,6 +54,37 @@ def test_files_that_are_no_datasets_are_refused(tmp_path, content):
     np.savez(path, states=np.zeros((1, 2), int))
     with pytest.raises(ValueError, match="states and actions"):
         load_dataset(path)
+
+
+def test_a_file_that_decompresses_to_nonsense_is_refused(tmp_path):
+    path = tmp_path / "data.npz"
+    save_dataset(path, offline_dataset(np.arange(3000).reshape(1000, 3) % 7, np.zeros((1000, 2), int)))
+    content = bytearray(path.read_bytes())
+    content[80:160] = bytes(byte ^ 0x5A for byte in content[80:160])
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="dataset .* cannot be read"):
+        load_dataset(path)
+
+
+def test_a_header_that_claims_too_much_and_objects_are_refused(tmp_path):
+    path, header = tmp_path / "data.npz", io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<i8", "fortran_order": False, "shape": (10**13, 2)})
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("states.npy", "actions.npy"):
+            archive.writestr(name, header.getvalue())
+    with pytest.raises(ValueError, match="cannot be read"):
+        load_dataset(path)
+    np.savez(path, states=np.array([[{}, 1]], dtype=object), actions=np.array([[0]]))
+    with pytest.raises(ValueError, match="states of dataset"):
+        load_dataset(path)
+
+
+def test_episodes_left_out_are_counted_and_named():
+    episodes = [SimpleNamespace(observations=np.arange(n + 1), actions=np.zeros(n, int)) for n in (3, 1, 2)]
+    data = dataset_from_minari(episodes, horizon=2)
+    assert (data.trajectories, data.left_out) == (2, 1)
+    found = r2pvi(data, np.ones((4, 1, 1)), [0.5], divergence="tv", penalty=1.0)
+    assert any("1 episodes shorter" in text for text in found.assumptions)
 
 
 def test_samples_follow_the_model_and_the_seed():

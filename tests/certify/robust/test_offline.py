@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from certify.robust import exact_value, offline_dataset, r2pvi, sample_dataset
-from certify.robust._duals import constrained_tv
+from certify.robust import evaluate_policy, exact_value, offline_dataset, r2pvi, sample_dataset
+from certify.robust._duals import band_kl, constrained_tv
 from mdps.families import random_linear, simulated_linear_mdp
+from mdps.robust import worst_case
 from verify.checks.r2pvi import _published as published
 
 RETURNS = {
@@ -118,6 +121,71 @@ def test_an_unvisited_factor_is_flagged():
     assert "observed-minimum" in {warning.kind for warning in observed.warnings}
 
 
+def test_what_a_certificate_rests_on_is_named():
+    data, features = offline_dataset([[0, 1, 0], [1, 0, 1]], [[0, 1], [1, 0]]), np.full((2, 2, 2), 0.5)
+    plain = r2pvi(data, features, [0.1, 0.2], divergence="kl", penalty=1.0)
+    assert not any("falls below" in text for text in plain.assumptions)
+    declared = r2pvi(data, features, [0.1, 0.2], divergence="kl", penalty=1.0, minimum=0.1)
+    assert "no value function falls below 0.1" in declared.assumptions
+    printed = r2pvi(data, features, [0.1, 0.2], method="drpvi", divergence="tv", radius=0.1, beta="printed")
+    assert any("20449" in text for text in printed.assumptions)
+
+
+def test_an_infinite_coefficient_gives_trivial_bounds_and_no_nan():
+    mdp = simulated_linear_mdp(0.2)
+    found = r2pvi(sample_dataset(mdp, trajectories=50, seed=0), mdp.features, mdp.reward_weights, divergence="kl", penalty=0.003, beta="printed")
+    assert np.all(found.value == 0.0)
+    assert (found.lower.max(), found.upper.min()) == (0.0, 3.0)
+    assert json.loads(json.dumps(found.to_json(), allow_nan=False))["beta"][0] == "inf"
+
+
+@pytest.mark.parametrize(("radius", "size"), [(0.05, 400), (0.5, 4000)])
+def test_a_kl_radius_is_certified(radius, size):
+    mdp = random_linear(5, 3, 3, horizon=3, seed=4)
+    best = exact_value(mdp, divergence="kl", radius=radius).value[0]
+    for seed in range(10):
+        data = sample_dataset(mdp, trajectories=size, seed=seed)
+        found = r2pvi(data, mdp.features, mdp.reward_weights, method="drvi-l", divergence="kl", radius=radius, ridge=0.1)
+        own = evaluate_policy(mdp, found.policy, divergence="kl", radius=radius).value[0]
+        assert np.all(found.lower <= own + 1e-9)
+        assert np.all(best <= found.upper + 1e-9)
+        assert found.suboptimality_bound.max() < 3.0
+
+
+@given(st.integers(0, 10**6), st.floats(0, 2))
+def test_the_kl_band_encloses_the_exact_worst_case(seed, radius):
+    rng = np.random.default_rng(seed)
+    values, law = np.round(rng.uniform(0, 3, 8), 1), rng.dirichlet(np.full(8, 0.5))
+    exact = worst_case(values, law, divergence="kl", radius=radius).value
+    lower, upper = band_kl(law[None], values, np.array([radius]), np.zeros(1))
+    assert lower[0] == pytest.approx(exact, abs=1e-8)
+    assert upper[0] == pytest.approx(exact, abs=1e-8)
+    levels = np.unique(values)
+    noise = rng.uniform(-0.1, 0.1, (1, 8))
+    noisy = law[None] + noise
+    noisy += (1.0 - noisy.sum()) / 8
+    off = max(abs(((noisy[0] - law) * (values > level)).sum()) for level in levels)
+    lower, upper = band_kl(noisy, values, np.array([radius]), np.array([off + 1e-12]))
+    assert lower[0] - 1e-8 <= exact <= upper[0] + 1e-8
+
+
+@pytest.mark.parametrize("price", [{"method": "drpvi", "divergence": "tv", "radius": 0.1}, {"divergence": "chi2", "penalty": 0.5}])
+def test_thresholds_of_continuous_states_do_not_depend_on_the_samples(price):
+    # with a level at every sample the union bound would be over events chosen by the data: the grid makes beta a function of the design alone
+    rng = np.random.default_rng(0)
+    ones, actions = np.ones((60, 1)), np.zeros((60, 2), int)
+    found = []
+    for spread in (0.0, 1.0):
+        states = np.concatenate([ones, rng.uniform(0.5 - 0.5 * spread, 0.5 + 0.5 * spread, (60, 1)), ones], axis=1)[..., None]
+
+        def features(step, points):
+            other = points[:, 0] * (step == 1)
+            return np.stack([other, 1.0 - other], axis=1)[:, None, :]
+
+        found.append(r2pvi(offline_dataset(states, actions), features, [[0.0, 0.0], [1.0, 0.0]], ridge=0.1, **price))
+    assert found[0].beta[0] == found[1].beta[0] > 0
+
+
 BAD = [
     ({"penalty": 0.0}, "penalty"),
     ({"penalty": -1.0}, "penalty"),
@@ -135,7 +203,14 @@ BAD = [
     ({"reward_weights": [np.nan, 0.0]}, "reward_weights"),
     ({"reward_weights": [0.1, 0.2, 0.3]}, "reward_weights"),
     ({"method": "drpvi", "radius": -0.1, "penalty": None}, "radius"),
-    ({"method": "drvi-l", "radius": 0.1, "penalty": None, "divergence": "kl", "beta": "split-certificate"}, "certificate"),
+    ({"method": "va-drpvi", "radius": 0.1, "penalty": None, "beta": "split-certificate"}, "certificate"),
+    ({"method": "drpvi", "radius": "wide", "penalty": None}, "radius must hold numbers"),
+    ({"method": "drpvi", "radius": [], "penalty": None}, "radius must hold numbers"),
+    ({"minimum": 1.5}, "minimum must be in"),
+    ({"minimum": -0.1}, "minimum must be in"),
+    ({"minimum": 0.5}, "minimum must be the least value"),
+    ({"minimum": 0.0}, "minimum must be the least value"),
+    ({"minimum": 0.5, "divergence": "kl"}, "minimum must be the least value"),
     ({"protocol": "draft"}, "protocol"),
 ]
 

@@ -13,7 +13,7 @@ from certify._validate import require_choice, require_integer, require_open_unit
 from certify.complexity.classes import FiniteClass
 from theory import loop_agec
 
-__all__ = ["RegretCertificate", "confidence_radius", "regret_certificate"]
+__all__ = ["RegretCertificate", "confidence_radius", "regret_certificate", "require_models"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,18 +98,18 @@ class RegretCertificate:
 
 
 def confidence_radius(
-    *, span: float, functions: int, delta: float, hypotheses: int | None = None, steps: int | None = None, form: str = "anytime"
+    *, functions: int, delta: float, span: float | None = None, hypotheses: int | None = None, steps: int | None = None, form: str = "anytime"
 ) -> float:
     """Return an explicit radius for the squared-loss or the likelihood confidence set.
 
     Parameters
     ----------
-    span : float
-        sp(V*) for "anytime", the largest span B of the class for "loop"; not used by "likelihood".
     functions : int
         |G| (for "likelihood", |H|).
     delta : float
         Failure probability, in (0, 1).
+    span : float, optional
+        sp(V*) for "anytime", the largest span B of the class for "loop"; "likelihood" needs none.
     hypotheses, steps : int, optional
         |H| and T; needed by "loop".
     form : str
@@ -136,18 +136,31 @@ def confidence_radius(
     5.991465
     """
     require_choice("form", form, ("anytime", "loop", "likelihood"))
-    require_positive("span", span)
     require_integer("functions", functions, minimum=1)
     require_open_unit("delta", delta)
-    if form == "anytime":
-        return float(loop_agec.anytime_radius(span, functions, delta))
+    if span is not None or form != "likelihood":
+        require_positive("span", span)
     if form == "likelihood":
         return loop_agec.mle_radius(functions, delta)
+    assert span is not None
+    if form == "anytime":
+        return float(loop_agec.anytime_radius(span, functions, delta))
     if hypotheses is None or steps is None:
         raise ValueError(f"hypotheses and steps must be given for form 'loop', got {hypotheses!r} and {steps!r}")
     require_integer("hypotheses", hypotheses, minimum=1)
     require_integer("steps", steps, minimum=1)
     return float(loop_agec.class_radius(span, hypotheses, functions, steps, delta))
+
+
+def require_models(hypotheses: FiniteClass) -> int:
+    """Return the index of the true model; refuse a class on which the likelihood of transitions does not control Bellman errors."""
+    if hypotheses.kernels is None:
+        raise ValueError("hypotheses must come from models for algorithm 'mle-loop': build them with model_class")
+    if hypotheses.model_truth is None:
+        raise ValueError("hypotheses must contain the true model for algorithm 'mle-loop': no member has its kernel and rewards")
+    if hypotheses.other_rewards is not None:
+        raise ValueError(f"hypotheses must share the known rewards for algorithm 'mle-loop': model {hypotheses.other_rewards} has others")
+    return hypotheses.model_truth
 
 
 def regret_certificate(hypotheses: FiniteClass, *, steps: int, delta: float, algorithm: str = "loop") -> RegretCertificate:
@@ -172,7 +185,8 @@ def regret_certificate(hypotheses: FiniteClass, *, steps: int, delta: float, alg
     Raises
     ------
     ValueError
-        If the class does not contain the truth or is not closed under completeness, or an argument is out of range.
+        If the class does not contain the truth or is not closed under completeness, if models of MLE-LOOP have other rewards than
+        the truth, or an argument is out of range.
 
     Notes
     -----
@@ -188,8 +202,8 @@ def regret_certificate(hypotheses: FiniteClass, *, steps: int, delta: float, alg
         raise ValueError(
             f"hypotheses must be closed under completeness: the auxiliary class lacks r + P V_f of hypothesis {missing}; refusing to certify"
         )
-    if algorithm == "mle-loop" and hypotheses.kernels is None:
-        raise ValueError("hypotheses must come from models for algorithm 'mle-loop': build them with model_class")
+    if algorithm == "mle-loop":
+        require_models(hypotheses)
     span, largest = hypotheses.span, hypotheses.largest_error
     dimension = hypotheses.dimension(1.0 / steps).upper
     size, functions = hypotheses.hypotheses, hypotheses.functions

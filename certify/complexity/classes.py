@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from certify._validate import require_finite_array
+from certify._validate import require_finite_array, require_simplex_rows
 
 if TYPE_CHECKING:
     from certify.complexity.eluder import DimensionBracket
@@ -23,6 +23,9 @@ IntArray = NDArray[np.int64]
 
 ROUNDING = 1e-9
 """Bellman errors below this, relative to the largest value, count as zero; the certificates pay for it."""
+
+KERNEL_ROUNDING = 1e-12
+"""Kernels that differ by less in every entry count as the same model."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +118,31 @@ class FiniteClass:
         return index if worst[index] <= 10.0 * self._unit else None
 
     @cached_property
+    def model_truth(self) -> int | None:
+        """Index of a hypothesis whose model is the true one, kernel and rewards; None if there is none or models are not known.
+
+        Likelihood methods need more than a vanishing Bellman error: where V_f is constant, every kernel has that.
+        """
+        if self.kernels is None:
+            return None
+        apart = np.abs(self.kernels - self.mdp.dense()).max(axis=(1, 2, 3)) > KERNEL_ROUNDING
+        worst = np.abs(self.errors).max(axis=(1, 2)) + np.abs(self.gain - self.optimal_gain) + np.where(apart, np.inf, 0.0)
+        index = int(np.argmin(worst))
+        return index if worst[index] <= 10.0 * self._unit else None
+
+    @cached_property
+    def other_rewards(self) -> int | None:
+        """Index of a hypothesis whose model has other rewards than the truth; None if there is none or models are not known.
+
+        The reward of a model is Q_f + J_f - P_f V_f.  Transitions say nothing about it, so likelihood methods need it known.
+        """
+        if self.kernels is None:
+            return None
+        own = self.action_value + self.gain[:, None, None] - np.einsum("fsak,fk->fsa", self.kernels, self.value)
+        apart = np.abs(own - self.mdp.expected_reward).max(axis=(1, 2)) > 10.0 * self._unit
+        return int(np.argmax(apart)) if apart.any() else None
+
+    @cached_property
     def completion(self) -> IntArray:
         """Index in G of the backed-up hypothesis P f, with Q + J = r + P V_f, shape (H,); -1 where G does not contain it."""
         found = np.full(self.hypotheses, -1, dtype=np.int64)
@@ -167,7 +195,7 @@ class FiniteClass:
 
 
 def value_class(
-    mdp: TabularMDP, action_values: ArrayLike, gains: ArrayLike, *, auxiliary: ArrayLike | None = None, kernels: FloatArray | None = None
+    mdp: TabularMDP, action_values: ArrayLike, gains: ArrayLike, *, auxiliary: ArrayLike | None = None, kernels: ArrayLike | None = None
 ) -> FiniteClass:
     """Build a class from action values and gains.
 
@@ -195,8 +223,12 @@ def value_class(
     ValueError
         If shapes disagree, a value is not finite, a reward lies outside [-1, 1], or the model is multichain.
     """
+    from mdps import TabularMDP
+
     values = require_finite_array("action_values", action_values, ndim=3)
     gain = require_finite_array("gains", gains, ndim=1)
+    if not isinstance(mdp, TabularMDP):
+        raise ValueError(f"mdp must be a TabularMDP, got {type(mdp).__name__}")
     shape = (mdp.n_states, mdp.n_actions)
     if len(values) == 0 or values.shape[1:] != shape or len(gain) != len(values):
         raise ValueError(f"action_values must have shape (H, {shape[0]}, {shape[1]}) with H >= 1 gains, got {values.shape} and {gain.shape}")
@@ -205,6 +237,11 @@ def value_class(
     reward = mdp.expected_reward
     if np.abs(reward).max() > 1.0:
         raise ValueError(f"rewards must be in [-1, 1], got {float(reward.flat[np.abs(reward).argmax()])!r}")
+    if kernels is not None:
+        kernels = require_finite_array("kernels", kernels, ndim=4)
+        if kernels.shape != (len(values), *shape, shape[0]):
+            raise ValueError(f"kernels must have shape {(len(values), *shape, shape[0])}, got {kernels.shape}")
+        require_simplex_rows("kernels", kernels)
     optimal_gain, bias, _ = average_solution(mdp)
     centred = values - 0.5 * (values.max(axis=2).max(axis=1) + values.max(axis=2).min(axis=1))[:, None, None]
     hypotheses = centred + gain[:, None, None]

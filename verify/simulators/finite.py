@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from certify.complexity.certificate import require_models
 from certify.complexity.classes import FiniteClass
 from theory import loop_agec
 from verify._validate import require_choice, require_positive
@@ -180,16 +181,16 @@ def mle_loop(
     Raises
     ------
     ValueError
-        If the class lacks the truth or the models, or an option is out of range.
+        If the class lacks the truth or the models, if models have other rewards, or an option is out of range.
 
     Notes
     -----
     Source: loop_agec/G13.
     """
     common = Common.of(steps, seeds, seed, delta, checkpoints, jobs, progress)
-    truth = _truth(hypotheses)
-    if hypotheses.kernels is None:
-        raise ValueError("hypotheses must come from models for algorithm 'mle-loop': build them with model_class")
+    _truth(hypotheses)
+    truth = require_models(hypotheses)
+    assert hypotheses.kernels is not None
     require_positive("beta_scale", beta_scale)
     require_positive("patience", patience)
     radius = _radius(beta, beta_scale, loop_agec.mle_radius(hypotheses.hypotheses, delta))

@@ -65,7 +65,7 @@ def test_linear_certificates_become_useful_and_grow_with_dimension() -> None:
 
 def test_confidence_radii() -> None:
     assert confidence_radius(span=2.0, functions=10, delta=0.1) == pytest.approx(2 * np.log(100))
-    assert confidence_radius(span=1.0, functions=8, delta=0.05, form="likelihood") == pytest.approx(np.log(160))
+    assert confidence_radius(functions=8, delta=0.05, form="likelihood") == pytest.approx(np.log(160))
     assert confidence_radius(span=2.0, functions=16, delta=0.05, hypotheses=8, steps=1000, form="loop") == pytest.approx(4 * np.log(1000 * 128 / 0.05))
 
 
@@ -90,6 +90,21 @@ def test_incomplete_class_is_refused() -> None:
         regret_certificate(found, steps=100, delta=0.1)
     with pytest.raises(ValueError, match="closed under completeness"):
         simulate(found, algorithm="loop", steps=100, seeds=1)
+
+
+def test_likelihood_certificate_needs_models_with_the_known_rewards() -> None:
+    """A model with the true kernel and larger rewards is never eliminated by its likelihood and loses a constant at every step."""
+    p, r = hard_mixture(1, 10.0, 0.1).dense(), hard_mixture(1, 10.0, 0.1).expected_reward
+    truth = mdps.TabularMDP(p, r)
+    worse = int(p[0, :, 1].argmin())
+    tempting = mdps.TabularMDP(p, r + 0.9 * np.outer([1.0, 0.0], np.arange(2) == worse))
+    found = model_class(truth, [truth, tempting])
+    assert found.model_truth == 0
+    assert found.other_rewards == 1
+    with pytest.raises(ValueError, match="must share the known rewards"):
+        regret_certificate(found, steps=1000, delta=0.05, algorithm="mle-loop")
+    assert regret_certificate(found, steps=1000, delta=0.05).alpha == pytest.approx(0.2)
+    assert hard_class(2, 10.0, 0.06).other_rewards is None
 
 
 def test_multichain_and_signed_models_are_refused() -> None:
@@ -123,6 +138,10 @@ BAD = [
     pytest.param(lambda c: regret_certificate(c, steps=10, delta=0.1, algorithm="x"), "algorithm must be one of", id="algorithm"),
     pytest.param(lambda c: regret_certificate(value_class(c.mdp, c.action_value, c.gain), steps=9, delta=0.1, algorithm="mle-loop"),
                  "must come from models", id="no-kernels"),
+    pytest.param(lambda c: value_class(c.mdp, c.action_value, c.gain, kernels=c.kernels[:1]), "kernels must have shape", id="kernel-shape"),
+    pytest.param(lambda c: value_class(c.mdp, c.action_value, c.gain, kernels=2 * c.kernels), "kernels must sum to 1", id="kernel-rows"),
+    pytest.param(lambda c: value_class("x", c.action_value, c.gain), "mdp must be a TabularMDP, got str", id="not-a-model"),
+    pytest.param(lambda c: confidence_radius(functions=2, delta=0.1), "span must be a positive", id="no-span"),
     pytest.param(lambda c: confidence_radius(span=-1.0, functions=2, delta=0.1), "span must be a positive", id="span"),
     pytest.param(lambda c: confidence_radius(span=1.0, functions=0, delta=0.1), "functions must be an integer >= 1", id="functions"),
     pytest.param(lambda c: confidence_radius(span=1.0, functions=2, delta=0.1, form="loop"), "hypotheses and steps must be given", id="loop-form"),

@@ -6,13 +6,13 @@ eps is the length of the longest sequence such that one common e >= eps makes ev
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from certify._validate import require_choice, require_finite_array, require_integer, require_positive
-from theory import loop_agec
 
 __all__ = ["DimensionBracket", "eluder_dimension"]
 
@@ -114,8 +114,8 @@ def _reduce(magnitude: NDArray[np.float64], epsilon: float) -> tuple[NDArray[np.
     return np.unique(magnitude[:, points], axis=0), [int(p) for p in points]
 
 
-def _ranks(magnitude: NDArray[np.float64], epsilon: float) -> tuple[NDArray[np.int64], int, NDArray[np.float64]]:
-    """Return the ranks of all sums of squares over subsets, the rank of epsilon^2, and the scale of each rank.
+def _ranks(magnitude: NDArray[np.float64], epsilon: float) -> tuple[NDArray[np.int64], int, list[int], int]:
+    """Return the ranks of all sums of squares over subsets, the rank of epsilon^2, and what has each rank, in units of 1 / denominator^2.
 
     Floats are dyadic rationals: after one common shift all squares are integers, and integers compare exactly.
     """
@@ -131,8 +131,15 @@ def _ranks(magnitude: NDArray[np.float64], epsilon: float) -> tuple[NDArray[np.i
     ordered = sorted({int(v) for v in sums.ravel()} | {floor})
     place = {v: i for i, v in enumerate(ordered)}
     rank = np.array([[place[v] for v in row] for row in sums], dtype=np.int64)
-    scale = np.array([np.sqrt(v / denominator**2) for v in ordered])
-    return rank, place[floor], scale
+    return rank, place[floor], ordered, denominator
+
+
+def _root(square: int, denominator: int) -> float:
+    """Return sqrt(square) / denominator, whatever the size of these integers."""
+    try:
+        return math.isqrt(square << 120) / (denominator << 60)
+    except OverflowError:
+        return math.inf
 
 
 def _exact(magnitude: NDArray[np.float64], points: list[int], epsilon: float) -> DimensionBracket:
@@ -144,8 +151,8 @@ def _exact(magnitude: NDArray[np.float64], points: list[int], epsilon: float) ->
             f"values must have at most about 14 points that differ for method 'exact' (functions * 2^points <= {_LARGEST_TABLE}), "
             f"got {functions} functions and {n} points; use method 'bracket'"
         )
-    rank, floor, scale = _ranks(magnitude, epsilon)
-    ceiling = scale.size
+    rank, floor, ordered, denominator = _ranks(magnitude, epsilon)
+    ceiling = len(ordered)
     capacity = 8
     while True:
         low, high = np.zeros((2**n, capacity), dtype=np.int64), np.zeros((2**n, capacity), dtype=np.int64)
@@ -171,7 +178,8 @@ def _exact(magnitude: NDArray[np.float64], points: list[int], epsilon: float) ->
                 path.append(points[x])
                 mask = before
                 break
-    return DimensionBracket(dimension, dimension, tuple(reversed(path)), float(scale[common]))
+    scale = epsilon if common == floor else max(epsilon, _root(ordered[common], denominator))
+    return DimensionBracket(dimension, dimension, tuple(reversed(path)), float(scale))
 
 
 def _bracket(
@@ -180,6 +188,10 @@ def _bracket(
     from certify.complexity import _kernels_eluder as kernels
 
     functions, n = magnitude.shape
+    # The dimension does not depend on units.  A larger scale than asked for can only shorten what the greedy search finds.
+    unit = int(np.frexp(magnitude.max())[1])
+    magnitude, signed = np.ldexp(magnitude, -unit), np.ldexp(signed, -unit)
+    asked, epsilon = epsilon, max(math.ldexp(epsilon, -unit), 1e-100)
     rng = np.random.Generator(np.random.Philox(seed))
     squares = magnitude**2
     orders = rng.permuted(np.tile(np.arange(n), (2 * restarts, 1)), axis=1)
@@ -190,18 +202,32 @@ def _bracket(
     length, scale = kernels.greedy_sequences(squares, scales, orders, path)
     upper = min(functions, n, _information_limit(signed, epsilon), _information_limit(magnitude, epsilon))
     witness = tuple(points[x] for x in path[:length])
-    return DimensionBracket(int(length), max(int(length), upper), witness, float(scale) if length else float("nan"))
+    common = max(asked, float(np.ldexp(scale, unit))) if length else float("nan")
+    return DimensionBracket(int(length), max(int(length), upper), witness, common)
 
 
 def _information_limit(values: NDArray[np.float64], epsilon: float) -> int:
-    """Return the information-gain limit of the class written as inner products of its singular vectors."""
+    """Return the information-gain limit of the class written as inner products of its singular vectors.
+
+    The factors reproduce the values up to some eta only, so a sequence of length n that is independent at scale e has in-sample norms up
+    to e + sqrt(n) eta and next values above e - eta on the factors.
+    """
     left, singular, right = np.linalg.svd(values, full_matrices=False)
     theta, x = left * np.sqrt(singular), right * np.sqrt(singular)[:, None]
+    points = int(values.shape[1])
+    eta = float(np.abs(theta @ x - values).max()) + 4.0 * np.finfo(np.float64).eps * len(singular)
+    if eta >= epsilon:
+        return points
+    growth = ((epsilon - eta) / (epsilon + math.sqrt(points) * eta)) ** 2
     radius = np.sqrt((theta**2).sum(axis=1).max()) * (1.0 + 1e-9)
-    eigenvalues = np.linalg.eigvalsh(x @ x.T)
-    best = np.inf
+    norm = np.sqrt((x**2).sum(axis=0).max()) * (1.0 + 1e-9)
+    eigenvalues, d = np.maximum(np.linalg.eigvalsh(x @ x.T), 0.0), len(x)
+    lengths = np.arange(1, points + 1)
+    best = points
     for c in np.geomspace(1e-3, 1e3, 61):
-        gain = np.log1p(np.maximum(eigenvalues, 0.0) * radius**2 / (c * epsilon**2)).sum()
-        best = min(best, (gain * (1.0 + 1e-9)) / np.log((2.0 + c) / (1.0 + c)))
-    textbook = loop_agec.linear_eluder_bound(x.shape[0], radius, float(np.sqrt((x**2).sum(axis=0).max())), epsilon)
-    return int(min(np.floor(best), textbook))
+        ratio = radius**2 / (c * epsilon**2)
+        # No n of the points carry more information than all of them, nor more than n of norm L spread evenly.
+        gain = np.minimum(np.log1p(eigenvalues * ratio).sum(), d * np.log1p(lengths * norm**2 * ratio / d)) * (1.0 + 1e-9)
+        possible = lengths[lengths * np.log1p(growth / (1.0 + c)) <= gain]
+        best = min(best, int(possible[-1]) if possible.size else 0)
+    return best

@@ -85,7 +85,8 @@ def information_gain(kernel: Kernel | ArrayLike, points: ArrayLike | None, epsil
     gains, design = _greedy(gram, epsilon, samples)
     weights = np.bincount(design, minlength=len(gram)) / samples
     value, gap, weights = _relax(gram, samples / epsilon**2, 0.5 * (weights + 1.0 / len(gram)), goal=0.0, tolerance=1e-9)
-    return GainBracket(float(gains[-1]), max(float(gains[-1]), value + gap), tuple(int(i) for i in design), weights)
+    lower = min(float(gains[-1]), _gain_from_below(gram, epsilon, design))
+    return GainBracket(lower, max(lower, value + gap), tuple(int(i) for i in design), weights)
 
 
 def effective_dimension(kernel: Kernel | ArrayLike, points: ArrayLike | None, epsilon: float) -> DimensionBracket:
@@ -143,9 +144,10 @@ def effective_dimension(kernel: Kernel | ArrayLike, points: ArrayLike | None, ep
         low, high = (low, middle) if small(middle) else (middle, high)
     gains, design = _greedy(gram, epsilon, high)
     sizes = np.arange(1, high + 1)
-    below = np.flatnonzero(gains * (1.0 + 1e-12) <= sizes * _THRESHOLD)
-    lower = int(sizes[below[0]]) if below.size else high
-    return DimensionBracket(lower, max(lower, high), tuple(int(i) for i in design[: lower - 1]), epsilon)
+    lower = int(sizes[np.append(np.flatnonzero(gains <= sizes * _THRESHOLD), high - 1)[0]])
+    while lower > 1 and not _gain_from_below(gram, epsilon, design[: lower - 1]) > (lower - 1) * _THRESHOLD:
+        lower -= max(1, lower // 32)
+    return DimensionBracket(lower, high, tuple(int(i) for i in design[: lower - 1]), float(epsilon))
 
 
 def _gram(kernel: Kernel | ArrayLike, points: ArrayLike | None) -> FloatArray:
@@ -182,8 +184,32 @@ def _greedy(gram: FloatArray, epsilon: float, samples: int) -> tuple[FloatArray,
         variance = max(float(column[best]), 0.0)
         total += float(np.log1p(variance / noise))
         covariance -= np.outer(column, column) / (variance + noise)
+        # Without cancellation where it would be worst: what is left of the chosen point itself.
+        covariance[best] = covariance[:, best] = column * (noise / (variance + noise))
         gains[k], design[k] = total, best
     return gains, design
+
+
+def _gain_from_below(gram: FloatArray, epsilon: float, design: NDArray[np.int64]) -> float:
+    """Return log det(I + eps^-2 K) over a multiset of points less what rounding may have added.
+
+    A multiset of n points whose gain exceeds n / e has parts of every smaller size k whose gain exceeds k / e: the gain is submodular, so
+    the average over its parts of size k is at least k / n of it.
+    """
+    points, times = np.unique(design, return_counts=True)
+    root = np.sqrt(times) / epsilon
+    matrix = np.eye(len(points)) + root[:, None] * gram[np.ix_(points, points)] * root
+    scale = np.sqrt(np.diag(matrix))
+    correlation = matrix / np.outer(scale, scale)
+    # Cholesky factors a matrix with unit diagonal that is off by a few roundings an entry.
+    least = float(np.linalg.eigvalsh(correlation).min())
+    error = 8.0 * np.finfo(np.float64).eps * len(points) ** 2
+    # det(I + A) >= 1 + tr A, whatever the rounding.
+    sure = float(np.log1p(np.sum(root**2 * np.maximum(np.diag(gram)[points], 0.0)))) * (1.0 - 1e-12)
+    if least <= 2.0 * error:
+        return sure
+    value = 2.0 * float(np.log(scale).sum() + np.log(np.diag(np.linalg.cholesky(correlation))).sum())
+    return max(sure, value - len(points) * error / (least - error) - 1e-12 * max(1.0, value))
 
 
 def _relax(gram: FloatArray, ratio: float, weights: FloatArray, *, goal: float, tolerance: float) -> tuple[float, float, FloatArray]:
@@ -209,8 +235,9 @@ def _relax(gram: FloatArray, ratio: float, weights: FloatArray, *, goal: float, 
         half = np.linalg.solve(factor, root.T)
         slope = ratio * (half**2).sum(axis=0)
         mean = float(w @ slope)
-        gap = max(float(slope.max()) - mean, 0.0) + dropped + 1e-12 * max(1.0, value)
-        if gap <= tolerance * max(1.0, value) or (goal > 0.0 and (value > goal or value + gap <= goal)):
+        short = max(float(slope.max()) - mean, 0.0)
+        gap = short + dropped + 1e-12 * max(1.0, value)
+        if short <= tolerance * max(1.0, value) or (goal > 0.0 and (value > goal or value + gap <= goal)):
             break
         if iteration % 10 == 9:
             step = _line_search(w, int(np.argmax(slope)), root, ratio)

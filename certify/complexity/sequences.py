@@ -79,7 +79,7 @@ def agec(errors: ArrayLike, *, steps: int, epsilon: float, burn_in: float | None
     require_positive("epsilon", epsilon)
     if matrix.size == 0:
         raise ValueError(f"errors must have at least one function and one point, got shape {matrix.shape}")
-    if burn_in is not None and not 0.0 <= burn_in < np.inf:
+    if burn_in is not None and (isinstance(burn_in, (bool, str)) or not hasattr(burn_in, "__float__") or not 0.0 <= burn_in < np.inf):
         raise ValueError(f"burn_in must be finite and not negative, got {burn_in!r}")
     sequences = matrix.size**steps
     if sequences > _LARGEST_ENUMERATION:

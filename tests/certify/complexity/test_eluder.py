@@ -89,6 +89,29 @@ def test_equal_sums_are_compared_exactly() -> None:
     assert eluder_dimension(ulp, 0.45).lower == 1
 
 
+@pytest.mark.parametrize("unit", [1e-170, 1e200])
+def test_units_do_not_matter(unit: float) -> None:
+    """Squares of these numbers leave the range of floats."""
+    values = np.random.default_rng(3).integers(-4, 5, size=(5, 6)) / 4.0
+    reference = eluder_dimension(values, 0.3)
+    exact, bracket = eluder_dimension(unit * values, unit * 0.3), eluder_dimension(unit * values, unit * 0.3, method="bracket")
+    assert exact.lower == exact.upper == reference.lower
+    assert bracket.lower <= reference.lower <= bracket.upper
+    assert 0.0 < exact.scale / unit == pytest.approx(reference.scale)
+    # A scale far below every value: the greedy search may look at larger ones only, which shortens what it finds.
+    assert eluder_dimension(1e200 * np.eye(3), 0.5).lower == eluder_dimension(1e200 * np.eye(3), 0.5, method="bracket").upper == 3
+
+
+def test_information_limit_allows_for_the_rounding_of_its_factors() -> None:
+    """At a scale of the size of rounding errors nothing is known about the rank, and the limit is the number of points."""
+    from certify.complexity.eluder import _information_limit
+
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(30, 1)) @ rng.normal(size=(1, 40))
+    assert _information_limit(values, 1e-18) == 40
+    assert _information_limit(values, 0.5) < 30
+
+
 def test_large_class_needs_the_bracket() -> None:
     values = np.random.default_rng(0).normal(size=(30, 40))
     with pytest.raises(ValueError, match="use method 'bracket'"):

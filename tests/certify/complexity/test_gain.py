@@ -43,6 +43,22 @@ def test_gain_bracket_encloses_the_best_multiset(seed: int, samples: int) -> Non
     assert found.lower >= (1 - np.exp(-1)) * best - 1e-9
 
 
+@given(st.integers(0, 10**6), st.integers(1, 3), st.floats(-9.0, 0.0))
+def test_lower_limits_survive_small_scales(seed: int, rank: int, exponent: float) -> None:
+    """Points in few dimensions at a tiny scale: the closed form of the whole design in the space of features has no cancellation."""
+    x, epsilon = np.random.default_rng(seed).normal(size=(6, rank)), 10.0**exponent
+    found = information_gain(x @ x.T, None, epsilon, 20)
+    chosen = x[list(found.design)]
+    exact = np.linalg.slogdet(np.eye(rank) + chosen.T @ chosen / epsilon**2)[1]
+    assert found.lower <= exact * (1 + 1e-7)
+
+
+def test_effective_dimension_at_a_tiny_scale_is_exact() -> None:
+    """log(1 + n / eps^2) <= n / e holds first at n = 126 for eps = 1e-9."""
+    found = effective_dimension(np.eye(1), None, 1e-9)
+    assert (found.lower, found.upper) == (126, 126)
+
+
 def test_zero_kernel_has_no_information() -> None:
     assert information_gain(np.zeros((3, 3)), None, 1.0, 5).upper == 0.0
     assert effective_dimension(np.zeros((3, 3)), None, 1.0).upper == 1
@@ -94,6 +110,7 @@ def test_agec_witness_attains_and_span_burn_in_is_infinite() -> None:
         ([[1.0]], {"steps": 2, "epsilon": 0.0}, "epsilon must be a positive"),
         (np.eye(9), {"steps": 5, "epsilon": 0.1}, "steps must keep"),
         ([[1.0]], {"steps": 2, "epsilon": 0.1, "burn_in": -1.0}, "burn_in must be finite"),
+        ([[1.0]], {"steps": 2, "epsilon": 0.1, "burn_in": "x"}, "burn_in must be finite"),
     ],
 )
 def test_bad_agec(errors: object, options: dict[str, float], message: str) -> None:

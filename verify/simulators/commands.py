@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 if TYPE_CHECKING:
     from verify.simulators import RegretRun
@@ -14,11 +16,26 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 FORMATS = (".png", ".svg", ".pdf")
+NAMED = "auto"
+"""Stands for a picture that takes its name from the run."""
+
+
+class _BarePlot(TyperCommand):
+    """A command whose option --plot may come without a file, which Typer cannot declare."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Give a bare --plot its file."""
+        full: list[str] = []
+        for place, argument in enumerate(args):
+            full.append(argument)
+            if argument == "--plot" and (place + 1 == len(args) or args[place + 1].startswith("-")):
+                full.append(NAMED)
+        return list(super().parse_args(ctx, full))
 
 
 def register(root: typer.Typer, certify: typer.Typer) -> None:
     """Add the verb to the root command."""
-    root.command("simulate")(simulate)
+    root.command("simulate", cls=_BarePlot)(simulate)
 
 
 def simulate(
@@ -32,7 +49,7 @@ def simulate(
     delta: Annotated[float, typer.Option(help="Failure probability of the confidence set.")] = 0.05,
     jobs: Annotated[int | None, typer.Option(help="Threads; all cores when omitted.")] = None,
     option: Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE: an option of the algorithm, for instance beta_scale=0.1.")] = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw regret, band and bound: .png, .svg or .pdf.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw regret, band and bound: .png, .svg or .pdf; without a file, ALGORITHM_INSTANCE.png here.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write all replicates as JSON.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
@@ -42,16 +59,18 @@ def simulate(
     from verify.records import write_atomically
     from verify.simulators import parse_instance, theoretical_bound
     from verify.simulators import simulate as run_simulation
+    from verify.simulators.dispatch import algorithm_name
 
-    for name, path in (("plot", plot), ("out", out)):
-        if path is not None and not path.resolve().parent.is_dir():
-            raise ValueError(f"{name} must be a file in an existing folder, got {path}")
-    if plot is not None and plot.suffix.lower() not in FORMATS:
-        raise ValueError(f"plot must end in one of {', '.join(FORMATS)}; got {plot}")
-    name = algorithm.replace("_", "-")
-    name = "olsvi-fh" if name == "olsvi" else name
+    name = algorithm_name(algorithm)
     if instance is None:
         instance = "hard:3,10,0.06" if name in ("loop", "mle-loop", "ucrl2-vtr") else "river-swim:6"
+    if plot == Path(NAMED):
+        plot = Path(re.sub(r"[^\w.]+", "-", f"{name}_{instance}").strip("-") + ".png")
+    for kind, path in (("plot", plot), ("out", out)):
+        if path is not None and not path.resolve().parent.is_dir():
+            raise ValueError(f"{kind} must be a file in an existing folder, got {path}")
+    if plot is not None and plot.suffix.lower() not in FORMATS:
+        raise ValueError(f"plot must end in one of {', '.join(FORMATS)}; got {plot}")
     target = parse_instance(instance, algorithm=name)
     with Progress(transient=True, disable=json_) as progress:
         task = progress.add_task(f"{name} on {instance}", total=None)
@@ -62,7 +81,7 @@ def simulate(
             )  # fmt: skip
         except TypeError as error:
             raise ValueError(str(error)) from None
-    bound = theoretical_bound(target, name, run.checkpoints, delta=delta)
+    bound = theoretical_bound(target, name, run.checkpoints, delta=delta, options=run.options)
     if out is not None:
         write_atomically(out, run.to_json() + "\n")
     if plot is not None:
@@ -71,6 +90,8 @@ def simulate(
         typer.echo(json.dumps(_facts(run, instance, bound)))
     else:
         _table(run, instance, bound)
+        if plot is not None:
+            typer.echo(f"picture: {plot}")
 
 
 def _whole(name: str, text: str) -> int:
@@ -85,11 +106,15 @@ def _whole(name: str, text: str) -> int:
 
 def _options(pairs: list[str]) -> dict[str, Any]:
     """Read NAME=VALUE pairs: numbers, true and false, or words."""
+    from verify.simulators.dispatch import SHARED
+
     found: dict[str, Any] = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals or not name.isidentifier():
             raise ValueError(f"set must have the form NAME=VALUE, got {pair!r}")
+        if name in (*SHARED, "algorithm", "instance"):
+            raise ValueError(f"set must name an option of the algorithm alone, got {pair!r}; the others have a flag of their own")
         try:
             value: Any = json.loads(text)
         except json.JSONDecodeError:
@@ -99,6 +124,8 @@ def _options(pairs: list[str]) -> dict[str, Any]:
 
 
 def _facts(run: RegretRun, instance: str, bound: tuple[Any, str] | None) -> dict[str, Any]:
+    import numpy as np
+
     low, high = run.band()
     several = len(run.seeds) > 1
     facts: dict[str, Any] = {
@@ -112,7 +139,7 @@ def _facts(run: RegretRun, instance: str, bound: tuple[Any, str] | None) -> dict
         "lower": low.tolist() if several else None,
         "upper": high.tolist() if several else None,
         "switches": run.switches.mean(axis=0).tolist(),
-        "bound": None if bound is None else bound[0].tolist(),
+        "bound": None if bound is None else [float(b) if np.isfinite(b) else None for b in bound[0]],
         "bound_name": None if bound is None else bound[1],
     }
     if "confidence_event" in run.diagnostics:

@@ -20,6 +20,8 @@ __all__ = ["FAMILIES", "LinearMixture", "hard_class", "hard_features", "parse_in
 
 FloatArray = NDArray[np.float64]
 
+_LARGEST_KERNEL = 1 << 25
+
 
 @dataclass(frozen=True, eq=False)
 class LinearMixture:
@@ -135,7 +137,9 @@ def hard_features(dimension: int, diameter: float, gap: float) -> LinearMixture:
 def _river_swim(states: float) -> Any:
     from mdps.families import river_swim
 
-    return river_swim(_whole("states", states))
+    count = _whole("states", states)
+    _require_size(count, 2)
+    return river_swim(count)
 
 
 def _two_loops() -> Any:
@@ -155,8 +159,15 @@ def _random(states: float, actions: float, seed: float = 0) -> Any:
     import mdps
 
     s, a = _whole("states", states), _whole("actions", actions)
+    _require_size(s, a)
     rng = np.random.Generator(np.random.Philox(_whole("seed", seed, minimum=0)))
     return mdps.TabularMDP(rng.dirichlet(np.full(s, 0.3), size=(s, a)), rng.random((s, a)))
+
+
+def _require_size(states: int, actions: int) -> None:
+    """Refuse a kernel too large to be kept dense."""
+    if states * actions * states > _LARGEST_KERNEL:
+        raise ValueError(f"states must keep states^2 * actions at most {_LARGEST_KERNEL}, got {states} states and {actions} actions")
 
 
 FAMILIES: dict[str, tuple[Callable[..., Any], str]] = {

@@ -16,6 +16,9 @@ from verify._validate import require_int, require_open_unit
 
 __all__ = ["Common", "Progress", "RegretRun", "collect", "default_checkpoints"]
 
+MOST_STEPS = 10**15
+"""More steps than any run can take; beyond about nine times this, float64 no longer counts them."""
+
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 Progress = Callable[[int, int], None]
@@ -134,18 +137,14 @@ class Common:
         cls, steps: float, seeds: int | Sequence[int], seed: int, delta: float, checkpoints: ArrayLike | None, jobs: int | None, progress: Progress | None
     ) -> Common:
         """Validate the shared arguments."""
-        if isinstance(steps, float) and steps.is_integer():
+        if isinstance(steps, (float, np.floating)) and steps.is_integer():
             steps = int(steps)
         require_int("steps", steps, minimum=1)
+        if steps > MOST_STEPS:
+            raise ValueError(f"steps must be at most {MOST_STEPS:.0e}, got {steps!r}")
         require_int("seed", seed, minimum=0)
         require_open_unit("delta", delta)
-        if hasattr(seeds, "__index__"):
-            require_int("seeds", seeds, minimum=1)
-            numbers = tuple(range(int(seeds)))
-        else:
-            numbers = tuple(int(s) for s in seeds)
-            if not numbers or min(numbers) < 0 or len(set(numbers)) < len(numbers):
-                raise ValueError(f"seeds must be a count or different non-negative replicate numbers, got {seeds!r}")
+        numbers = _replicates(seeds)
         if jobs is not None:
             require_int("jobs", jobs, minimum=1)
         points = default_checkpoints(int(steps)) if checkpoints is None else np.asarray(checkpoints)
@@ -174,6 +173,17 @@ class Common:
                 if self.progress:
                     self.progress(done, total)
         return [results[place] for place in range(total)]
+
+
+def _replicates(seeds: int | Sequence[int]) -> tuple[int, ...]:
+    """Return the replicate numbers meant by a count, or by a sequence or array of numbers."""
+    array = np.asarray(seeds)
+    if array.ndim == 0:
+        require_int("seeds", seeds, minimum=1)
+        return tuple(range(int(seeds)))  # type: ignore[arg-type]
+    if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "iu" or array.min() < 0 or np.unique(array).size < array.size:
+        raise ValueError(f"seeds must be a count or different non-negative replicate numbers, got {seeds!r}")
+    return tuple(int(s) for s in array)
 
 
 def default_checkpoints(steps: int) -> IntArray:

@@ -78,6 +78,8 @@ def ucrl2(
     """
     common = Common.of(steps, seeds, seed, delta, checkpoints, jobs, progress)
     require_choice("rewards", rewards, ("bernoulli", "deterministic"))
+    if not isinstance(state_factor, (bool, np.bool_)):
+        raise ValueError(f"state_factor must be True or False, got {state_factor!r}")
     transition, reward, gain, start = average_model(mdp, low=0.0)
     from verify.simulators import _kernels_ucrl2 as kernels
 

@@ -36,7 +36,23 @@ def test_json_and_options(capsys: pytest.CaptureFixture[str]) -> None:
     assert facts["instance"] == "hard:3,10,0.06"
     assert facts["lower"] is None
     assert facts["confidence_event"] == 1.0
-    assert facts["bound"][-1] > facts["mean"][-1]
+    # A tenth of the radius is not the algorithm that the bound speaks of.
+    assert facts["bound"] is None
+    _, text, _ = run(capsys, "loop", "--steps", "2000", "--seeds", "1", "--json")
+    assert json.loads(text)["bound"][-1] > json.loads(text)["mean"][-1]
+
+
+def test_bare_plot_takes_its_name_from_the_run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, text, _ = run(capsys, "UCRL2", "--instance", "river-swim:6", "--steps", "1e3", "--seeds", "2", "--plot")
+    assert status == 0
+    assert "picture: ucrl2_river-swim-6.png" in text
+    status, text, _ = run(capsys, "--plot", "--json", "LOOP", "--steps", "1e3", "--seeds", "1")
+    assert status == 0
+    assert json.loads(text)["algorithm"] == "loop"
+    pictures = sorted(tmp_path.iterdir())
+    assert [p.name for p in pictures] == ["loop_hard-3-10-0.06.png", "ucrl2_river-swim-6.png"]
+    assert all(p.read_bytes().startswith(b"\x89PNG") for p in pictures)
 
 
 @pytest.mark.parametrize(
@@ -46,6 +62,11 @@ def test_json_and_options(capsys: pytest.CaptureFixture[str]) -> None:
         (["loop", "--instance", "river-swim:6"], "must be of the family hard"),
         (["ucrl2", "--steps", "1.5"], "steps must be an integer >= 1, got '1.5'"),
         (["ucrl2", "--steps", "inf"], "steps must be an integer >= 1"),
+        (["ucrl2", "--steps", "1e30"], "steps must be at most 1e+15"),
+        (["ucrl2", "--set", "delta=0.1"], "set must name an option of the algorithm alone, got 'delta=0.1'"),
+        (["ucrl2", "--set", "state_factor=7"], "state_factor must be True or False, got 7"),
+        (["ucrl2", "--instance", "river-swim:1e7"], "states must keep states^2 * actions at most"),
+        (["ucrl2", "--instance", "random:1e4,1e4"], "states must keep states^2 * actions at most"),
         (["ucrl2", "--seeds", "0"], "seeds must be an integer >= 1"),
         (["ucrl2", "--delta", "0"], "delta must be in (0, 1)"),
         (["ucrl2", "--set", "beta"], "set must have the form NAME=VALUE"),

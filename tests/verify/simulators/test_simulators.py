@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import f as f_distribution
 
 import mdps
-from certify.complexity import value_class
+from certify.complexity import model_class, value_class
 from mdps.families import gamble, river_swim, two_loops
 from theory import loop_agec
 from verify.checks.loop_agec._classes import near_class
@@ -311,6 +311,57 @@ def test_bounds_go_with_algorithms() -> None:
     assert theoretical_bound(river_swim(3), "olsvi-fh", grid) is None
 
 
+def test_bound_belongs_to_the_radius_of_the_whole_run() -> None:
+    """At a checkpoint before the end the radius is that of all T steps, not the smaller one of a run that ended there."""
+    found, grid = hard_class(2, 10.0, 0.05), np.array([100, 10_000])
+    bound = theoretical_bound(found, "loop", grid)
+    assert bound is not None
+    d, b, c = found.dimension(1e-4).lower, found.span, found.largest_error
+    beta = b**2 * np.log(10_000 * 4 * 8 / 0.05)
+    by_hand = 2 * np.sqrt(10 * d * beta * grid) + b * np.sqrt(grid * np.log(20) / 2) + d * c + 1
+    by_hand += b * (1 + 10 * d * (1 + np.log(grid)) + (d * c**2 + 1) / beta)
+    assert bound[0] == pytest.approx(by_hand, rel=1e-6)
+
+
+def test_options_that_void_a_bound() -> None:
+    def found(instance: object, algorithm: str, **options: object) -> bool:
+        run = simulate(instance, algorithm=algorithm, steps=200, seeds=1, **options)
+        return theoretical_bound(instance, algorithm, run.checkpoints, options=run.options) is not None
+
+    small, river = hard_class(2, 10.0, 0.05), river_swim(3)
+    assert found(small, "loop")
+    assert found(small, "loop", beta_scale=2.0)
+    assert found(small, "LOOP", ties="truth")
+    assert found(small, "mle-loop")
+    assert found(river, "UCRL2")
+    assert not found(small, "loop", beta_scale=0.5)
+    assert not found(small, "loop", patience=2.0)
+    assert not found(small, "mle-loop", beta_scale=0.5)
+    assert not found(small, "mle-loop", patience=4.0)
+    assert not found(river, "ucrl2", state_factor=False)
+
+
+def test_replicates_may_be_an_array() -> None:
+    together = simulate(river_swim(3), steps=np.float64(300), seeds=np.arange(1, 4))
+    assert together.seeds == (1, 2, 3)
+    assert np.array_equal(together.regret, simulate(river_swim(3), steps=300, seeds=range(4)).regret[1:])
+
+
+def test_likelihood_needs_the_true_kernel_and_known_rewards() -> None:
+    """Transitions say nothing about rewards, and where V is constant every kernel has a vanishing Bellman error."""
+    p, r = river_swim(3).dense(), river_swim(3).expected_reward
+    greedy = mdps.TabularMDP(p, np.minimum(1.0, r + 0.3))
+    with pytest.raises(ValueError, match="must share the known rewards for algorithm 'mle-loop': model 1"):
+        simulate(model_class(river_swim(3), [river_swim(3), greedy]), algorithm="mle-loop", steps=100, seeds=1)
+    flat = np.full((2, 1), 0.5)
+    truth, other = (mdps.TabularMDP(np.array([[[1 - q, q]], [[q, 1 - q]]]), flat) for q in (0.3, 0.4))
+    lookalike = model_class(truth, [other])
+    assert lookalike.realisable
+    with pytest.raises(ValueError, match="no member has its kernel and rewards"):
+        simulate(lookalike, algorithm="mle-loop", steps=100, seeds=1)
+    assert simulate(lookalike, algorithm="loop", steps=100, seeds=1).diagnostics["confidence_event"].all()
+
+
 def test_progress_and_checkpoints() -> None:
     seen: list[tuple[int, int]] = []
     simulate(gamble(4.0), steps=100, seeds=3, progress=lambda done, total: seen.append((done, total)))
@@ -339,6 +390,12 @@ BAD = [
     pytest.param(river_swim(3), {"steps": 0}, ValueError, "steps must be an integer >= 1", id="steps"),
     pytest.param(river_swim(3), {"steps": 1.5}, ValueError, "steps must be an integer >= 1", id="half-step"),
     pytest.param(river_swim(3), {"seeds": 0}, ValueError, "seeds must be an integer >= 1", id="seeds"),
+    pytest.param(river_swim(3), {"seeds": [0.5, 1.5]}, ValueError, "seeds must be a count or different", id="half-seeds"),
+    pytest.param(river_swim(3), {"seeds": 4.0}, ValueError, "seeds must be an integer >= 1", id="float-seeds"),
+    pytest.param(river_swim(3), {"seeds": []}, ValueError, "seeds must be a count or different", id="no-seeds"),
+    pytest.param(river_swim(3), {"steps": 10**19}, ValueError, "steps must be at most", id="many-steps"),
+    pytest.param(river_swim(3), {"state_factor": "no"}, ValueError, "state_factor must be True or False", id="state-factor"),
+    pytest.param(river_swim(3), {"algorithm": None}, ValueError, "algorithm must be one of", id="no-algorithm"),
     pytest.param(river_swim(3), {"seeds": [1, 1]}, ValueError, "seeds must be a count or different", id="equal-seeds"),
     pytest.param(river_swim(3), {"delta": 1.0}, ValueError, r"delta must be in \(0, 1\)", id="delta"),
     pytest.param(river_swim(3), {"delta": float("nan")}, ValueError, r"delta must be in \(0, 1\)", id="nan-delta"),

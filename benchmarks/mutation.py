@@ -78,14 +78,14 @@ class Room:
 ROOMS = {
     "policy_smoothing": Room(
         ("theory/policy_smoothing.py", "theory/_policy_smoothing_gaussian.py", "theory/_policy_smoothing_comparators.py"),
-        ("tests/theory/test_policy_smoothing.py", "tests/certify/smoothing/test_certificates.py", "tests/certify/smoothing/test_side_certificates.py"),
+        ("tests/theory/test_values.py", "tests/theory/test_policy_smoothing.py", "tests/certify/smoothing/test_certificates.py", "tests/certify/smoothing/test_side_certificates.py"),
         ("policy_smoothing",),
     ),
-    "loop_agec": Room(("theory/loop_agec.py",), ("tests/theory/test_loop_agec.py", "tests/certify/complexity"), ("loop_agec",)),
-    "martingale_td": Room(("theory/martingale_td.py",), ("tests/theory/test_martingale_td.py", "tests/certify/martingale"), ("martingale_td",)),
-    "distributional_dp": Room(("theory/distributional_dp.py",), ("tests/theory/test_distributional_dp.py", "tests/certify/returns"), ("distributional_dp",)),
-    "r2pvi": Room(("theory/r2pvi.py",), ("tests/theory/test_r2pvi.py", "tests/certify/robust"), ("r2pvi",)),
-    "dr_rpo": Room(("theory/dr_rpo.py",), ("tests/theory/test_dr_rpo.py", "tests/certify/robust/test_online.py"), ("dr_rpo",)),
+    "loop_agec": Room(("theory/loop_agec.py",), ("tests/theory/test_values.py", "tests/theory/test_loop_agec.py", "tests/certify/complexity"), ("loop_agec",)),
+    "martingale_td": Room(("theory/martingale_td.py",), ("tests/theory/test_values.py", "tests/theory/test_martingale_td.py", "tests/certify/martingale"), ("martingale_td",)),
+    "distributional_dp": Room(("theory/distributional_dp.py",), ("tests/theory/test_values.py", "tests/theory/test_distributional_dp.py", "tests/certify/returns"), ("distributional_dp",)),
+    "r2pvi": Room(("theory/r2pvi.py",), ("tests/theory/test_values.py", "tests/theory/test_r2pvi.py", "tests/certify/robust"), ("r2pvi",)),
+    "dr_rpo": Room(("theory/dr_rpo.py",), ("tests/theory/test_values.py", "tests/theory/test_dr_rpo.py", "tests/certify/robust/test_online.py"), ("dr_rpo",)),
     "certify-smoothing": Room(
         tuple(f"certify/smoothing/{name}.py" for name in
               ("bands", "betting", "certificates", "protocols", "quantiles", "strata", "planner", "comparators", "_kernels_bands", "_kernels_ordering")),

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+TINY = float(np.finfo(np.float64).tiny)
 
 
 def l1(z: Array, q: Array, radius: float) -> Array:
@@ -203,10 +204,18 @@ def chi2(z: Array, q: Array, radius: float) -> Array:
         fits = np.where(square == 0, excess >= 0, (excess > 0) & (mean + scale <= reach))
     fits[-1] = True
     k = int(np.flatnonzero(fits)[0])
+    return _leaning(z, q, order[: k + 1], np.inf if square[k] == 0 or excess[k] <= 0 else float(scale[k]))
+
+
+def _leaning(z: Array, q: Array, chosen: NDArray[np.intp], scale: float) -> Array:
+    """Return p proportional to q (scale + mean - z) on the chosen entries, sorted by z; the mean is theirs.
+
+    Distances are taken from the last of them, where they are smallest: one from the mean would lose a tiny `scale`.
+    """
+    share, below = q[chosen], z[chosen[-1]] - z[chosen]
+    weight = share * (below + max(scale - float(share @ below) / float(share.sum()), 0.0))
     p = np.zeros_like(q)
-    chosen = order[: k + 1]
-    lean = 0.0 if square[k] == 0 or excess[k] <= 0 else 1.0 / scale[k]
-    p[chosen] = q[chosen] / mass[k] * (1.0 + (mean[k] - z[chosen]) * lean)
+    p[chosen] = weight if 0.0 < weight.sum() < np.inf else share
     return _renormalised(p)
 
 
@@ -218,10 +227,11 @@ def _prefixes(z: Array, q: Array) -> tuple[Array, Array, Array, Array]:
     # starting from the first entry keeps the square of a group of ties exactly zero
     e = float(z[0])
     for i in range(n):
-        m += q[i]
+        before, m = m, m + q[i]
         d = z[i] - e
         e += d * (q[i] / m)
-        s += q[i] * d * (z[i] - e)
+        # z[i] - (new e) would cancel where this entry outweighs all before it
+        s += q[i] * (before / m) * d * d
         mass[i], mean[i], square[i] = m, e, s
     tail = np.append(np.cumsum(q[::-1])[::-1][1:], 0.0)
     return mass, mean, square, tail
@@ -248,10 +258,11 @@ def burg(z: Array, q: Array, radius: float) -> Array:
         weight = np.where(support, q / np.where(support, z, 1.0), 0.0)
         p = weight * np.exp(float(q[support] @ np.log(z[support])) - radius)
         p[int(np.argmin(z))] += max(0.0, 1.0 - p.sum())
-        return _renormalised(p)
+        return _renormalised(np.where(support, np.maximum(p, TINY), p))
     inverse = _last_below(lambda t: spent(1.0 / t), radius, start=1.0)
     weight = np.where(support, q / (z + 1.0 / inverse if inverse > 0 else 1.0), 0.0)
-    return _renormalised(weight) if inverse > 0 else q.copy()
+    # an entry that underflows to zero would cost an infinite divergence
+    return np.where(support, np.maximum(_renormalised(weight), TINY), 0.0) if inverse > 0 else q.copy()
 
 
 def wasserstein(z: Array, q: Array, radius: float, cost: Array) -> Array:
@@ -301,8 +312,10 @@ def cvar(z: Array, q: Array, radius: float) -> Array:
         return np.where(lowest, q / q[lowest].sum(), 0.0)
     order = np.argsort(z, kind="stable")
     room = q[order] / (1.0 - radius)
+    # room may be as large as 1e16: what came before must not be had by subtracting it again
+    before = np.append(0.0, np.cumsum(room)[:-1])
     p = np.zeros_like(q)
-    p[order] = np.clip(1.0 - (np.cumsum(room) - room), 0.0, room)
+    p[order] = np.clip(1.0 - before, 0.0, room)
     return p
 
 
@@ -317,26 +330,24 @@ def tv_penalty(z: Array, q: Array, penalty: float) -> tuple[Array, float]:
 
 def kl_penalty(z: Array, q: Array, penalty: float) -> tuple[Array, float]:
     """p proportional to q exp(-z / penalty)."""
-    lowest = z[q > 0].min()
-    with np.errstate(over="ignore"):
-        b = 1.0 / penalty
-        if not np.isfinite(b * (1.0 - lowest)) or b > 1e300:
-            keep = (q > 0) & (z == lowest)
-            return np.where(keep, q / q[keep].sum(), 0.0), float(-np.log(q[keep].sum()))
-    return _tilt(z - q @ z, q, b)
+    if penalty < 1e-300:
+        keep = (q > 0) & (z == z[q > 0].min())
+        return np.where(keep, q / q[keep].sum(), 0.0), float(-np.log(q[keep].sum()))
+    return _tilt(z - q @ z, q, 1.0 / penalty)
 
 
 def chi2_penalty(z: Array, q: Array, penalty: float) -> tuple[Array, float]:
     """p_i = q_i (a - z_i)_+ / (2 penalty)."""
     order = np.flatnonzero(q > 0)
     order = order[np.argsort(z[order], kind="stable")]
-    mass, mean, _, tail = _prefixes(z[order], q[order])
-    k = int(np.flatnonzero(mean + 2.0 * penalty / mass <= np.append(z[order][1:], np.inf))[0])
-    deviation = np.full(len(order), -1.0)
-    deviation[: k + 1] = np.maximum(tail[k] / mass[k] + (mean[k] - z[order[: k + 1]]) / (2.0 * penalty), -1.0)
-    p = np.zeros_like(q)
-    p[order] = q[order] * (1.0 + deviation)
-    return _renormalised(p), float(q[order] @ deviation**2)
+    mass, mean, square, tail = _prefixes(z[order], q[order])
+    with np.errstate(over="ignore"):
+        scale = 2.0 * penalty / mass
+    k = int(np.flatnonzero(mean + scale <= np.append(z[order][1:], np.inf))[0])
+    spent = float(tail[k] / mass[k])
+    if square[k] > 0.0:
+        spent += float(square[k] / (2.0 * penalty) / (2.0 * penalty))
+    return _leaning(z, q, order[: k + 1], float(scale[k])), spent
 
 
 def _renormalised(p: Array) -> Array:

@@ -28,6 +28,16 @@ def dot(q: Array, z: Array) -> float:
 
 
 @compiled
+def _lag(z: Array, q: Array, high: float) -> float:
+    """Return how far the mean lies below the largest entry of the support, without cancellation."""
+    lag = 0.0
+    for i in range(q.shape[0]):
+        if q[i] > 0.0:
+            lag += q[i] * (high - z[i])
+    return lag
+
+
+@compiled
 def copy_row(q: Array, p: Array) -> None:
     """Write q to p."""
     for i in range(q.shape[0]):
@@ -92,7 +102,8 @@ def _tilt_sums_near(z: Array, q: Array, mean: float, b: float) -> tuple[float, f
     """Return, for y = z - mean and x = -b y with |x| <= 0.5, the sums of q (e^x - 1 - x), q (e^x - 1) y, q e^x y^2."""
     m = a = s = 0.0
     for i in range(q.shape[0]):
-        y = z[i] - mean
+        # off the support y may be so large that the series overflows
+        y = z[i] - mean if q[i] > 0.0 else 0.0
         x = -b * y
         g = 1.0 / 14.0
         for k in range(13, 1, -1):
@@ -114,13 +125,15 @@ def support_moments(z: Array, q: Array) -> tuple[float, float, float, float, flo
             low = min(low, z[i])
             high = max(high, z[i])
             mean += q[i] * z[i]
-    mass = variance = 0.0
+    mass = variance = shift = 0.0
     for i in range(q.shape[0]):
         if q[i] > 0.0:
+            shift += q[i] * (z[i] - mean)
             variance += q[i] * (z[i] - mean) ** 2
             if z[i] == low:
                 mass += q[i]
-    return low, mass, high, min(max(mean, low), high), variance
+    # the first mean is off by its rounding, which a large radius would magnify
+    return low, mass, high, min(max(mean + shift, low), high), max(variance - shift * shift, 0.0)
 
 
 @compiled
@@ -167,7 +180,7 @@ def kl_row(z: Array, q: Array, radius: float, warm: float, tolerance: float, p: 
         if error < gap:
             gap = error
             kept = b
-        if error <= tolerance:
+        if error <= tolerance and (not write or abs(excess) <= 1e-10 * radius + 1e-16):
             break
         if excess <= 0.0:
             below = b
@@ -223,18 +236,30 @@ def kl_charged_row(z: Array, q: Array, penalty: float, p: Array) -> float:
 
 
 @compiled
-def _chi2_write(z: Array, order: Ints, q: Array, last: int, mass: float, mean: float, lean: float, p: Array) -> None:
-    """Write p = (q/mass) (1 + (mean - z) lean) on the entries of `order` up to place `last`, zero elsewhere."""
+def chi2_write(z: Array, order: Ints, q: Array, last: int, scale: float, p: Array) -> None:
+    """Write p proportional to q (scale + mean - z) on the entries of `order` up to place `last`, zero elsewhere.
+
+    Distances are taken from the last of these entries, where they are smallest: one from the mean would lose a tiny `scale`.
+    """
+    top, mass, lag = -np.inf, 0.0, 0.0
+    for i in range(last, -1, -1):
+        at = order[i]
+        if q[at] > 0.0:
+            top = max(top, z[at])
+            mass += q[at]
+            lag += q[at] * (top - z[at])
+    level = max(scale - lag / mass, 0.0)
     for i in range(p.shape[0]):
         p[i] = 0.0
     total = 0.0
     for i in range(last + 1):
         at = order[i]
-        if q[at] > 0.0:
-            p[at] = max(q[at] / mass * (1.0 + (mean - z[at]) * lean), 0.0)
-            total += p[at]
-    for i in range(p.shape[0]):
-        p[i] /= total
+        p[at] = q[at] * (top - z[at] + level) if q[at] > 0.0 else 0.0
+        total += p[at]
+    plain = not (total > 0.0 and total < np.inf)
+    for i in range(last + 1):
+        at = order[i]
+        p[at] = q[at] / mass if plain else p[at] / total
 
 
 @compiled
@@ -247,10 +272,11 @@ def chi2_row(z: Array, order: Ints, q: Array, radius: float, p: Array) -> float:
         if write:
             copy_row(q, p)
         return mean
-    if mean + math.sqrt(variance / radius) >= high:
+    scale = math.sqrt(variance / radius)
+    if mean + scale >= high and scale >= _lag(z, q, high):
         if write:
-            _chi2_write(z, order, q, n - 1, 1.0, mean, math.sqrt(radius / variance), p)
-        return float(max(mean - math.sqrt(radius * variance), low))
+            chi2_write(z, order, q, n - 1, scale, p)
+        return float(max(mean - math.sqrt(radius) * math.sqrt(variance), low))
     total = 0.0
     for i in range(n):
         total += q[i]
@@ -262,10 +288,10 @@ def chi2_row(z: Array, order: Ints, q: Array, radius: float, p: Array) -> float:
         if weight > 0.0:
             if m == 0.0:
                 e = z[at]
-            m += weight
+            before, m = m, m + weight
             d = z[at] - e
             e += d * (weight / m)
-            s += weight * d * (z[at] - e)
+            s += weight * (before / m) * d * d
             j = i + 1
             while j < n and q[order[j]] <= 0.0:
                 j += 1
@@ -274,13 +300,13 @@ def chi2_row(z: Array, order: Ints, q: Array, radius: float, p: Array) -> float:
             if s == 0.0:
                 if excess >= 0.0:
                     if write:
-                        _chi2_write(z, order, q, i, m, e, 0.0, p)
+                        chi2_write(z, order, q, i, np.inf, p)
                     return float(max(e, low))
             elif excess > 0.0:
                 scale = math.sqrt(s / (m * excess))
                 if j >= n or e + scale <= z[order[j]]:
                     if write:
-                        _chi2_write(z, order, q, i, m, e, 1.0 / scale, p)
+                        chi2_write(z, order, q, i, scale, p)
                     return float(max(e - s / (m * scale), low))
         i += 1
     if write:
@@ -294,10 +320,10 @@ def chi2_charged_row(z: Array, order: Ints, q: Array, penalty: float, p: Array) 
     low, _, high, mean, variance = support_moments(z, q)
     n = order.shape[0]
     write = p.shape[0] > 0
-    if mean + 2.0 * penalty >= high:
+    if mean + 2.0 * penalty >= high and 2.0 * penalty >= _lag(z, q, high):
         if write:
-            _chi2_write(z, order, q, n - 1, 1.0, mean, 0.5 / penalty, p)
-        return float(max(mean - variance / (4.0 * penalty), low))
+            chi2_write(z, order, q, n - 1, 2.0 * penalty, p)
+        return float(max(mean - variance / (4.0 * penalty), low)) if variance > 0.0 else mean
     total = 0.0
     for i in range(n):
         total += q[i]
@@ -309,10 +335,10 @@ def chi2_charged_row(z: Array, order: Ints, q: Array, penalty: float, p: Array) 
             continue
         if m == 0.0:
             e = z[at]
-        m += weight
+        before, m = m, m + weight
         d = z[at] - e
         e += d * (weight / m)
-        s += weight * d * (z[at] - e)
+        s += weight * (before / m) * d * d
         j = i + 1
         while j < n and q[order[j]] <= 0.0:
             j += 1
@@ -320,8 +346,9 @@ def chi2_charged_row(z: Array, order: Ints, q: Array, penalty: float, p: Array) 
             # E_p z = e - s/(2 penalty) and chi2 = (1 - m)/m + s/(4 penalty^2)
             tail = max(total - m, 0.0) if j < n else 0.0
             if write:
-                _chi2_write(z, order, q, i, m, e, m / (2.0 * penalty), p)
-            return float(max(e - s / (4.0 * penalty) + penalty * tail / m, low))
+                chi2_write(z, order, q, i, 2.0 * penalty / m, p)
+            spread = s / (4.0 * penalty) if s > 0.0 else 0.0
+            return float(max(e - spread + penalty * tail / m, low))
     return mean
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdps.jit import compiled
-from mdps.robust._kernels import copy_row, dot, kl_moments, row, support_moments
+from mdps.robust._kernels import chi2_write, copy_row, dot, kl_moments, row, support_moments
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -174,10 +174,10 @@ def _chi2_cost(z: Array, order: Ints, q: Array, u: float, p: Array) -> tuple[flo
             continue
         if m == 0.0:
             e = z[at]
-        m += weight
+        before, m = m, m + weight
         d = z[at] - e
         e += d * (weight / m)
-        s += weight * d * (z[at] - e)
+        s += weight * (before / m) * d * d
         if e <= u:
             continue
         j = i + 1
@@ -186,15 +186,7 @@ def _chi2_cost(z: Array, order: Ints, q: Array, u: float, p: Array) -> tuple[flo
         if s > 0.0 and (j >= n or e + s / (m * (e - u)) <= z[order[j]]):
             tail = max(total - m, 0.0) if j < n else 0.0
             if write:
-                lean = m * (e - u) / s
-                for k in range(n):
-                    p[k] = 0.0
-                kept = 0.0
-                for k in range(i + 1):
-                    p[order[k]] = max(q[order[k]] / m * (1.0 + (e - z[order[k]]) * lean), 0.0)
-                    kept += p[order[k]]
-                for k in range(n):
-                    p[k] /= kept
+                chi2_write(z, order, q, i, s / (m * (e - u)), p)
             return tail / m + (e - u) ** 2 / s, -2.0 * (e - u) / s
     if write:
         for i in range(n):

@@ -188,7 +188,11 @@ def worst_case_rows(
     if v.shape not in ((n,), (m, n)):
         raise WrongShape("values", v.shape, f"({n},) or ({m}, {n})")
     rows = np.array([require_distribution(f"nominal[{i}]", q[i], n) for i in range(m)])
-    given = np.asarray(radius if penalty is None else penalty, dtype=np.float64)
+    try:
+        given = np.asarray(radius if penalty is None else penalty, dtype=np.float64)
+    except (TypeError, ValueError):
+        name, bad = ("radius", radius) if penalty is None else ("penalty", penalty)
+        raise ModelError(f"{name} must be a number or an array of numbers, got {bad!r}") from None
     if given.shape not in ((), (m,)):
         raise WrongShape("radius" if penalty is None else "penalty", given.shape, f"() or ({m},)")
     for one in np.unique(given) if given.size and not np.isnan(given).any() else [math.nan]:
@@ -200,9 +204,13 @@ def worst_case_rows(
     kind = row_kind(divergence, charged)
     z = np.broadcast_to(v, (m, n))
     low = z.min(axis=1)
-    span = z.max(axis=1) - low
+    with np.errstate(over="ignore"):
+        span = z.max(axis=1) - low
+    if not np.isfinite(span).all():
+        raise ModelError(f"values must have a finite range, got {float(low.min())!r} to {float(z.max())!r}")
     scale = np.where(span > 0, span, 1.0)
-    sizes = np.broadcast_to(given, (m,)) / (scale if charged else 1.0)
+    with np.errstate(over="ignore"):
+        sizes = np.broadcast_to(given, (m,)) / (scale if charged else 1.0)
     scaled = (z - low[:, None]) / scale[:, None]
     value, distribution = np.empty(m), np.empty((m, n))
     order = np.argsort(scaled, axis=1, kind="stable")

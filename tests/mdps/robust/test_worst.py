@@ -261,6 +261,74 @@ def test_extreme_sizes(divergence, radius):
     assert found.distribution.sum() == pytest.approx(1)
 
 
+# a mass of 1e-21 on the smallest entry, under most of the mass: what is computed from the mean has no digits left there
+LEAN_Q, LEAN_Z = np.array([1e-21, 1e-13, 1 - 1e-13]), np.array([0.0, 1.0, 1.0])
+
+
+@pytest.mark.parametrize("radius", [1e-12, 1e-3, 10.0, 1e6])
+def test_chi2_keeps_its_digits_where_the_smallest_entry_has_hardly_any_mass(radius):
+    # two values only, so p_0 = q_0 + sqrt(radius q_0 (1 - q_0))
+    moved = math.sqrt(radius * LEAN_Q[0])
+    found = worst_case(LEAN_Z, LEAN_Q, divergence="chi2", radius=radius)
+    assert found.distribution[0] == pytest.approx(LEAN_Q[0] + moved, rel=1e-12)
+    assert spent("chi2", found.distribution, LEAN_Q, {}) <= radius * (1 + 1e-9) + 1e-15
+    value, p = worst_case_rows(LEAN_Z, LEAN_Q[None], divergence="chi2", radius=radius)
+    assert value[0] == pytest.approx(1 - LEAN_Q[0] - moved, abs=1e-15)
+    np.testing.assert_allclose(p[0], found.distribution, rtol=1e-12)
+
+
+def test_a_small_price_of_chi2_keeps_its_digits():
+    # p = q (a - z)_+ / (2 penalty), so p_0 = q_0 (1 + (1 - q_0) / (2 penalty))
+    penalty = 1e-19
+    found = worst_case(LEAN_Z, LEAN_Q, divergence="chi2", penalty=penalty)
+    assert found.distribution[0] == pytest.approx(LEAN_Q[0] / (2 * penalty), rel=1e-9)
+    assert found.value == pytest.approx(1 - LEAN_Q[0] / (4 * penalty), abs=1e-14)
+    assert worst_case_rows(LEAN_Z, LEAN_Q[None], divergence="chi2", penalty=penalty)[0][0] == pytest.approx(found.value, abs=1e-15)
+
+
+def test_cvar_close_to_radius_one_is_still_a_distribution():
+    found = worst_case([0.0, 1.0, 2.0], [1e-17, 0.5, 0.5], divergence="cvar", radius=1 - 2.0**-53)
+    assert found.distribution.sum() == pytest.approx(1, abs=1e-15)
+    assert found.distribution[0] == pytest.approx(1e-17 * 2.0**53)
+    assert found.value == pytest.approx(1 - 1e-17 * 2.0**53)
+
+
+def test_a_finite_burg_radius_leaves_no_nominal_entry_without_mass():
+    q = np.array([0.4, 0.6 - 3e-30, 3e-30])
+    p = worst_case([0.0, 0.0, 1.0], q / q.sum(), divergence="burg", radius=0.005).distribution
+    assert p.min() > 0
+    assert spent("burg", p, q / q.sum(), {}) <= 0.005
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("divergence", PENALTIES)
+@pytest.mark.parametrize("penalty", [1e-320, 1e-300, 1e300])
+@pytest.mark.parametrize("scale", [1e-300, 1.0, 1e300])
+@pytest.mark.parametrize("q", [(0.2, 0.5, 0.3), (0.0, 1.0, 0.0), (0.5, 0.5, 0.0)])
+def test_extreme_prices_of_extreme_values(divergence, penalty, scale, q):
+    z, q = scale * np.array([-1.0, 1.0, 3.0]), np.array(q)
+    found = worst_case(z, q, divergence=divergence, penalty=penalty)
+    value, p = worst_case_rows(z, q[None], divergence=divergence, penalty=penalty)
+    if penalty > scale * 1e5:
+        expected = q @ z
+    elif penalty * 1e5 < scale:
+        expected = z.min() if divergence == "tv" else z[q > 0].min()
+    else:
+        expected = found.value
+    assert found.value == pytest.approx(expected, abs=1e-12 * scale)
+    assert value[0] == pytest.approx(expected, abs=1e-12 * scale)
+    for row in (found.distribution, p[0]):
+        assert row.min() >= 0
+        assert row.sum() == pytest.approx(1, abs=1e-14)
+
+
+def test_the_rows_of_kl_stay_in_the_set_when_their_values_hardly_differ():
+    z, q = np.array([0.0, 1e-17, 1.0]), np.array([0.4, 0.6, 0.0])
+    for radius in (1e-3, 0.1, 0.5):
+        _, p = worst_case_rows(z, q[None], divergence="kl", radius=radius)
+        assert spent("kl", p[0], q, {}) == pytest.approx(radius, rel=1e-9)
+
+
 @pytest.mark.parametrize("divergence", PENALTIES)
 @pytest.mark.parametrize(("penalty", "value"), [(1e-300, 0.0), (1e300, 1.4), (math.inf, 1.4)])
 def test_extreme_penalties(divergence, penalty, value):
@@ -351,6 +419,8 @@ def test_bad_input(change, message):
         ({"divergence": "tv", "radius": 0.1, "values": [0, 1]}, "values has shape"),
         ({"divergence": "tv", "radius": 0.1, "nominal": Q}, "nominal has shape"),
         ({"divergence": "tv", "radius": 0.1, "nominal": [Q, [0.5, 0.5, 0.5]]}, r"nominal\[1\] must sum to 1"),
+        ({"divergence": "tv", "radius": "wide"}, "radius must be a number or an array of numbers, got 'wide'"),
+        ({"divergence": "tv", "radius": 0.1, "values": [-1.7e308, 0, 1.7e308]}, "values must have a finite range"),
     ],
 )
 def test_bad_rows(change, message):

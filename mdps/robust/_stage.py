@@ -18,7 +18,10 @@ __all__ = ["Game", "build_game"]
 
 Array = NDArray[np.float64]
 UNIT = 2.0**-53
+TINY = float(np.finfo(np.float64).tiny)
 NOWHERE = np.empty((0, 0, 0))
+ON_SUPPORT = ("kl", "chi2", "cvar")
+"""Divergences under which nature may not use successors of nominal probability 0."""
 EVALUATIONS = 8
 """Sweeps of the greedy policy alone between two sweeps over all actions."""
 
@@ -73,7 +76,7 @@ class _Rows:
 
     def slack(self, v: Array, discount: float) -> float:
         reward = float(np.abs(self.by_successor).max()) if self.by_successor.size else float(np.abs(self.reward).max())
-        return 16 * (self.n_states + 16) * UNIT * (reward + discount * float(np.abs(v).max()))
+        return 16 * (self.n_states + 16) * UNIT * (reward + discount * float(np.abs(v).max())) + TINY
 
 
 @dataclass
@@ -227,8 +230,10 @@ class _Shared(_Rows):
         return self.mixed.copy()
 
 
-def build_game(mdp: TabularMDP, *, divergence: str, radius: Any, penalty: Any, rectangular: str, weights: Any, cost: Any) -> Game:
-    """Return the robust operator of a model; refuse sizes that do not fit."""
+def build_game(
+    mdp: TabularMDP, *, divergence: str, radius: Any, penalty: Any, rectangular: str, weights: Any, cost: Any, exponent: int = 0
+) -> Game:
+    """Return the robust operator of a model whose rewards and prices are multiplied by 2**exponent; refuse sizes that do not fit."""
     S, A = mdp.n_states, mdp.n_actions
     name, given = ("radius", radius) if penalty is None else ("penalty", penalty)
     shape = (S, A) if rectangular == "sa" else (S,)
@@ -239,10 +244,15 @@ def build_game(mdp: TabularMDP, *, divergence: str, radius: Any, penalty: Any, r
     mask = np.ones((S, A), dtype=bool) if mdp.action_mask is None else np.array(mdp.action_mask)
     ends = np.zeros(S, dtype=bool) if mdp.terminal is None else np.array(mdp.terminal)
     kernel = kernel / np.where(mask, kernel.sum(axis=2), 1.0)[:, :, None]
-    own = _by_successor(mdp)
+    own = _by_successor(mdp, divergence)
     if not own.size or not np.ptp(own, axis=2).any():
         own = NOWHERE
-    common = (kernel, np.where(mask, mdp.expected_reward, 0.0), own, mask, ends, half_mass(divergence, sizes, charged))
+    if exponent:
+        own = np.ldexp(own, exponent)
+        if charged:
+            with np.errstate(over="ignore"):
+                sizes = np.ldexp(sizes, exponent)
+    common = (kernel, np.ldexp(np.where(mask, mdp.expected_reward, 0.0), exponent), own, mask, ends, half_mass(divergence, sizes, charged))
     if rectangular == "s":
         if charged:
             raise ModelError("penalty is for rectangular='sa'; s-rectangular sets take a radius")
@@ -275,7 +285,7 @@ def _sizes(name: str, given: Any, shape: tuple[int, ...]) -> Array:
     return np.array(np.broadcast_to(array, shape))
 
 
-def _by_successor(mdp: TabularMDP) -> Array:
+def _by_successor(mdp: TabularMDP, divergence: str) -> Array:
     """Return the reward of each transition as a dense array, or an empty one where it does not depend on the successor."""
     given = mdp.transition_reward
     if given is None:
@@ -286,8 +296,14 @@ def _by_successor(mdp: TabularMDP) -> Array:
     from scipy import sparse
 
     matrix = mdp.csr()
-    # a reward is known only where the nominal row has mass; elsewhere the expected one stands in
     dense = np.repeat(mdp.expected_reward.reshape(-1, 1), S, axis=1)
+    rows = np.repeat(np.arange(S * A), np.diff(matrix.indptr))
+    if divergence not in ON_SUPPORT and not np.array_equal(given, dense[rows, 0]):
+        allowed = ", ".join(map(repr, ON_SUPPORT))
+        raise ModelError(
+            f"reward of a sparse model must be (S, A) for divergence {divergence!r}: nature may move to successors of nominal probability 0, "
+            f"whose reward a sparse model does not hold; give a dense model, or one of the divergences {allowed}"
+        )
     index = sparse.csr_matrix((np.arange(1, given.size + 1), matrix.indices, matrix.indptr), shape=matrix.shape).tocoo()
     dense[index.row, index.col] = given[index.data - 1]
     return dense.reshape(S, A, S)

@@ -13,6 +13,7 @@ Source: robust_tabular T1, T2, T4.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mdps._errors import ModelError, NotConverged
-from mdps._validate import require_choice, require_discount, require_integer, require_positive
+from mdps._validate import require_array, require_choice, require_discount, require_integer, require_positive
 from mdps.models import FiniteHorizonMDP, TabularMDP
 from mdps.robust._stage import Game, build_game
 from mdps.solution import Status
@@ -143,7 +144,7 @@ def solve(
     tolerance = require_positive("tolerance", tolerance)
     max_iterations = require_integer("max_iterations", max_iterations)
     sizes: dict[str, Any] = {"divergence": divergence, "radius": radius, "penalty": penalty, "rectangular": rectangular, "weights": weights, "cost": cost}
-    labels = {"divergence": divergence, "rectangular": rectangular, "radius": radius, "penalty": penalty}
+    labels: dict[str, Any] = {"divergence": divergence, "rectangular": rectangular, "radius": radius, "penalty": penalty}
     if isinstance(mdp, FiniteHorizonMDP):
         if start is not None:
             raise ModelError("start is for discounted models; backward induction needs no first guess")
@@ -153,40 +154,74 @@ def solve(
     if mdp.discount is None:
         raise ModelError("mdp needs a discount in (0, 1) or a horizon; got neither")
     discount = require_discount(mdp.discount, below_one=True)
-    game = build_game(mdp, **sizes)
-    v = np.zeros(game.n_states)
-    if start is not None:
-        v = np.array(start, dtype=np.float64)
-        if v.shape != (game.n_states,) or not np.isfinite(v).all():
-            raise ModelError(f"start must hold {game.n_states} finite numbers, got shape {v.shape}")
-        v[game.ends] = 0.0
-    return _iterate(game, discount, v, tolerance, max_iterations, labels)
+    first = np.zeros(mdp.n_states) if start is None else require_array("start", start)
+    if first.shape != (mdp.n_states,):
+        raise ModelError(f"start must hold {mdp.n_states} finite numbers, got shape {first.shape}")
+    exponent = _exponent(_largest(mdp), float(np.abs(first).max()))
+    game = build_game(mdp, **sizes, exponent=exponent)
+    v = np.where(game.ends, 0.0, np.ldexp(first, exponent))
+    return _iterate(game, discount, v, tolerance, max_iterations, exponent, labels)
 
 
-def _iterate(game: Game, g: float, v: Array, tolerance: float, max_iterations: int, labels: dict[str, Any]) -> RobustSolution:
+def _largest(mdp: TabularMDP) -> float:
+    rewards = mdp.expected_reward if mdp.transition_reward is None else mdp.transition_reward
+    return float(np.abs(rewards).max(initial=0.0))
+
+
+def _exponent(*sizes: float) -> int:
+    """Return a power of two that brings numbers so large or small that their squares overflow or vanish near one, else 0."""
+    largest = max(sizes)
+    return 0 if largest == 0.0 or 1e-60 <= largest <= 1e60 else -math.frexp(largest)[1]
+
+
+def _unscaled(exponent: int, value: Array, lower: Array, upper: Array) -> tuple[Array, Array, Array]:
+    """Return value and bounds in the unit of the caller; the bounds are rounded outwards where the way back is inexact."""
+    if exponent == 0:
+        return value, lower, upper
+    with np.errstate(over="ignore"):
+        value, lower, upper = (np.ldexp(x, -exponent) for x in (value, lower, upper))
+    if not (np.isfinite(lower).all() and np.isfinite(upper).all()):
+        raise ModelError("rewards must be small enough for the values to be floats, got values that overflow")
+    if exponent > 0:
+        lower, upper = np.nextafter(lower, -np.inf), np.nextafter(upper, np.inf)
+    return value, lower, upper
+
+
+def _iterate(
+    game: Game, g: float, v: Array, tolerance: float, max_iterations: int, exponent: int, labels: dict[str, Any]
+) -> RobustSolution:
     status, sweeps, accuracy = Status.ITERATIONS_SPENT, 0, 0.0
+    one = math.ldexp(1.0, min(exponent, 1000))
     while True:
         t, gap = game.sweep(v, g, accuracy)
         sweeps += 1
         lower, upper, spread, floor = _bracket(t, v, gap, g, game)
-        size = max(1.0, float(np.abs(t).max()))
+        # t may be far larger than the values where the first guess is
+        size = max(one, float(np.abs(0.5 * lower + 0.5 * upper).max()))
         if 0.5 * float(np.max(upper - lower)) <= tolerance * size:
             status = Status.CONVERGED
             break
-        if floor > tolerance * size and spread <= floor:
+        drowned = floor > tolerance * size and spread <= floor
+        if drowned and float(np.abs(v).max()) <= 2.0 * size:
             status = Status.ROUNDING
             break
         if sweeps >= max_iterations:
             break
+        if drowned:
+            v = np.where(game.ends, 0.0, 0.5 * lower + 0.5 * upper)
+            continue
         accuracy = max(0.05 * (1.0 - g) * tolerance * size, 0.02 * (1.0 - g) * float(np.ptp(t - v)), 16 * UNIT * size)
         v = game.evaluate(t, g, accuracy, sweeps)
-    _, _, worst = game.answer(v, g)
-    value = np.clip(0.5 * (lower + upper), lower, upper)
+    # the lower end must hold for the policy of this last sweep
+    t, gap, worst = game.answer(v, g)
+    lower, highest, _, _ = _bracket(t, v, gap, g, game)
+    upper = np.maximum(np.minimum(upper, highest), lower)
+    value, lower, upper = _unscaled(exponent, np.clip(0.5 * lower + 0.5 * upper, lower, upper), lower, upper)
     solution = RobustSolution(value, lower, upper, game.policy(), worst, sweeps, status, **labels)
     if status is not Status.CONVERGED:
         raise NotConverged(
             f"robust value iteration reached error {solution.error:.3g} after {sweeps} sweeps ({status.value}); "
-            f"the tolerance was {tolerance:g} times {size:.3g}",
+            f"the tolerance was {tolerance:g} times {math.ldexp(size, -exponent):.3g}",
             solution,
         )
     return solution
@@ -204,7 +239,9 @@ def _bracket(t: Array, v: Array, gap: float, g: float, game: Game) -> tuple[Arra
 
 
 def _backward(mdp: FiniteHorizonMDP, sizes: dict[str, Any], labels: dict[str, Any]) -> RobustSolution:
-    v = np.array(mdp.final_value, dtype=np.float64)
+    stages = range(1 if mdp.is_stationary else mdp.horizon)
+    exponent = _exponent(float(np.abs(mdp.final_value).max()), *(_largest(mdp.stage(h)) for h in stages))
+    v = np.ldexp(mdp.final_value, exponent)
     below = above = 0.0
     values, lowers, uppers = [v], [v], [v]
     policies: list[NDArray[Any]] = []
@@ -212,7 +249,7 @@ def _backward(mdp: FiniteHorizonMDP, sizes: dict[str, Any], labels: dict[str, An
     game: Game | None = None
     for h in reversed(range(mdp.horizon)):
         if game is None or not mdp.is_stationary:
-            game = build_game(mdp.stage(h), **sizes)
+            game = build_game(mdp.stage(h), **sizes, exponent=exponent)
         slack = game.slack(v, 1.0)
         v, gap, worst = game.answer(v, 1.0)
         below, above = below + slack, above + slack + gap
@@ -222,4 +259,5 @@ def _backward(mdp: FiniteHorizonMDP, sizes: dict[str, Any], labels: dict[str, An
         policies.append(game.policy())
         kernels.append(worst)
     value, lower, upper, policy, worst_kernel = (np.stack(items[::-1]) for items in (values, lowers, uppers, policies, kernels))
+    value, lower, upper = _unscaled(exponent, value, lower, upper)
     return RobustSolution(value, lower, upper, policy, worst_kernel, mdp.horizon, Status.CONVERGED, **labels)

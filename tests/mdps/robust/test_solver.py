@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import sparse
 
 from mdps import FiniteHorizonMDP, NotConverged, TabularMDP
 from mdps.robust import DIVERGENCES, PENALTIES, solve, worst_case
@@ -245,6 +246,59 @@ def test_scales(discount, scale, rectangular):
         assert found.error <= 1e-8 * max(1, np.abs(found.value).max())
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("scale", [2.0**-1000, 2.0**-600, 2.0**600, 2.0**1000])
+@pytest.mark.parametrize("rectangular", ["sa", "s"])
+def test_rewards_whose_squares_overflow_or_vanish(scale, rectangular):
+    mdp = random_mdp(21, successor_rewards=True)
+    scaled = TabularMDP(mdp.transition, scale * mdp.transition_reward, discount=0.9)
+    staged = FiniteHorizonMDP(mdp.transition, scale * mdp.transition_reward, horizon=3)
+    for divergence in COMPILED:
+        kwargs = {"divergence": divergence, "radius": 0.1, "rectangular": rectangular}
+        plain = solve(mdp, **kwargs)
+        found = solve(scaled, **kwargs)
+        assert np.all(found.lower / scale <= plain.upper)
+        assert np.all(plain.lower <= found.upper / scale)
+        if scale > 1:
+            np.testing.assert_allclose(found.value / scale, plain.value, rtol=1e-7)
+        steps = solve(FiniteHorizonMDP(mdp.transition, mdp.transition_reward, horizon=3), **kwargs)
+        np.testing.assert_allclose(solve(staged, **kwargs).value / scale, steps.value, rtol=1e-9, atol=1e-12)
+    if rectangular == "sa":
+        charged = solve(scaled, divergence="chi2", penalty=scale).lower / scale
+        assert np.all(charged <= solve(mdp, divergence="chi2", penalty=1.0).upper)
+
+
+def test_values_that_overflow_are_refused():
+    mdp = TabularMDP(random_mdp(0).transition, np.full((5, 3), 1e307), discount=0.99)
+    with pytest.raises(ValueError, match="rewards must be small enough"):
+        solve(mdp, divergence="chi2", radius=0.1)
+
+
+def test_a_far_start_does_not_loosen_the_tolerance():
+    mdp = random_mdp(4)
+    found = solve(mdp, divergence="tv", radius=0.1, start=np.full(5, 1e12))
+    assert found.error <= 1e-8 * max(1.0, np.abs(found.value).max())
+
+
+def test_sparse_models():
+    rng = np.random.default_rng(6)
+    kernel = np.zeros((4, 2, 4))
+    for row in kernel.reshape(-1, 4):
+        row[rng.choice(4, 2, replace=False)] = 0.3, 0.7
+    flat, reward = sparse.csr_matrix(kernel.reshape(8, 4)), rng.uniform(-1, 1, (4, 2, 4))
+    for divergence in COMPILED:
+        for own in (reward, reward[:, :, 0]):
+            dense, thin = TabularMDP(kernel, own, discount=0.9), TabularMDP(flat, own, discount=0.9)
+            if own is reward and divergence in ("tv", "l1"):
+                # the sparse model does not hold the rewards of the successors that nature may choose
+                with pytest.raises(ValueError, match=r"reward of a sparse model must be \(S, A\) for divergence"):
+                    solve(thin, divergence=divergence, radius=0.2)
+                continue
+            np.testing.assert_allclose(
+                solve(thin, divergence=divergence, radius=0.2).value, solve(dense, divergence=divergence, radius=0.2).value, atol=1e-12
+            )
+
+
 def test_a_spent_budget_raises_with_the_partial_solution():
     mdp = random_mdp(0, discount=0.999)
     with pytest.raises(NotConverged, match="robust value iteration reached error") as info:
@@ -269,6 +323,8 @@ BAD = [
     ({"max_iterations": 0}, "max_iterations must be an integer >= 1"),
     ({"weights": [1] * 5}, "weights must be given for divergence"),
     ({"start": [1, 2]}, "start must hold 5 finite numbers"),
+    ({"start": "zero"}, "start must be an array of real numbers"),
+    ({"start": [0, 0, math.nan, 0, 0]}, "start at index"),
     ({"mdp": 3}, "mdp must be a TabularMDP"),
     ({"mdp": random_mdp(0).with_discount(None)}, "mdp needs a discount"),
     ({"mdp": random_mdp(0).with_discount(1.0)}, "discount must be a number in"),

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from certify._validate import require_integer_at_least, require_open_unit, require_real
 from certify.smoothing._networks import MlpPolicy
 from certify.smoothing._plan import Plan, pack
 from certify.smoothing.sampling import plan_sampling
@@ -145,13 +146,11 @@ def attack(
     -----
     Source: policy_smoothing, setting.  A weak search gives a high upper bound, never a wrong one.
     """
-    if not isinstance(budget, int | float) or isinstance(budget, bool) or not 0.0 <= budget < np.inf:
+    if require_real("budget", budget) < 0.0:
         raise ValueError(f"budget must be a finite number of at least 0, got {budget!r}")
-    if not isinstance(alpha, int | float) or not 0.0 < alpha < 1.0:
-        raise ValueError(f"alpha must be in (0, 1), got {alpha!r}")
+    require_open_unit("alpha", alpha)
     for name, value, least in (("episodes", episodes, 1), ("generations", generations, 0), ("pairs", pairs, 1), ("training_episodes", training_episodes, 1)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+        require_integer_at_least(name, value, least)
     plan, facts = plan_sampling(
         policy, env_id, sigma=sigma, seed=seed, frames=frames, engine="numba", max_steps=max_steps, normalisation=normalisation
     )  # fmt: skip
@@ -162,7 +161,7 @@ def attack(
         gain, gate = _search(game, facts["seed"], generations, pairs, training_episodes, progress or (lambda done, total: None))
     values, spent = game.play(0, episodes, gain, gate)
     return AttackResult(
-        env_id, facts["policy_sha256"], facts["sigma"], float(budget), episodes, facts["seed"], float(values.mean()), float(clean.mean()),
+        env_id, facts["policy_sha256"], facts["sigma"], float(budget), int(episodes), facts["seed"], float(values.mean()), float(clean.mean()),
         _upper(values, plan, alpha), float(alpha), float(spent.mean()), tuple(tuple(map(float, row)) for row in gain), float(gate),
     )  # fmt: skip
 

@@ -15,13 +15,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from certify._validate import require_integer_at_least, require_open_unit, require_real, require_sorted, require_vector
 from certify.smoothing.bands import clopper_pearson_lower
+from certify.smoothing.protocols import Protocol
 from theory.policy_smoothing import gaussian_shift, gaussian_shift_slope
+
+if TYPE_CHECKING:
+    from certify.smoothing.returns import Returns
 
 __all__ = ["STAKES", "BettingCertificate", "ordering_bound"]
 
@@ -52,6 +57,8 @@ class BettingCertificate:
         Failure probability over all stopping times.
     floor : float
         Lower limit of the return under attack.
+    noise_tv : float
+        Total variation over one episode between the noise drawn and its stated law, as in `Protocol`.
 
     Raises
     ------
@@ -73,6 +80,7 @@ class BettingCertificate:
     alpha: float = 0.05
     floor: float = 0.0
     episodes: int = 0
+    noise_tv: float = 0.0
     _levels: FloatArray = field(init=False, repr=False)
     _widths: FloatArray = field(init=False, repr=False)
     _counts: FloatArray = field(init=False, repr=False)
@@ -81,6 +89,7 @@ class BettingCertificate:
     _gains: list[FloatArray] = field(init=False, repr=False, default_factory=list)
     _repeats: list[FloatArray] = field(init=False, repr=False, default_factory=list)
     _floors: list[float] = field(init=False, repr=False, default_factory=list)
+    _slack: float = field(init=False, repr=False, default=0.0)
 
     def __post_init__(self) -> None:
         if require_real("shift", self.shift) < 0:
@@ -91,17 +100,18 @@ class BettingCertificate:
             raise ValueError(f"thresholds must be at least floor = {self.floor:g}, got {self._levels[0]:g}")
         self._widths = np.diff(self._levels, prepend=self.floor)
         self._counts = np.zeros(self._levels.size)
+        self._slack = float(self._levels[-1] - self.floor) * Protocol(noise_tv=self.noise_tv).loss(self.shift)
         self._refresh()
 
-    def add(self, returns: ArrayLike) -> None:
-        """Take the returns of further episodes, in their order.
+    def add(self, returns: ArrayLike | Returns) -> None:
+        """Take the returns of further episodes (an array or `Returns`), in their order.
 
         Raises
         ------
         ValueError
             If a return is not finite or below the floor.
         """
-        values = require_vector("returns", returns, minimum=self.floor)
+        values = require_vector("returns", getattr(returns, "values", returns), minimum=self.floor)
         reached = np.searchsorted(self._levels, values, side="right")
         start = 0
         while start < reached.size:
@@ -115,7 +125,7 @@ class BettingCertificate:
 
     def reached(self, target: float) -> bool:
         """Return whether the attacked mean return is certified to be at least `target`."""
-        return target <= self._top_floor or self._log_wealth(target) >= -math.log(self.alpha)
+        return target <= self._top_floor or self._log_wealth(target + self._slack) >= -math.log(self.alpha)
 
     @property
     def lower(self) -> float:
@@ -174,13 +184,13 @@ class BettingCertificate:
 
 
 def ordering_bound(
-    returns: ArrayLike, *, shift: float, ceiling: float, alpha: float = 0.05, floor: float = 0.0, simulations: int = 1000, seed: int = 0
+    returns: ArrayLike | Returns, *, shift: float, ceiling: float, alpha: float = 0.05, floor: float = 0.0, simulations: int = 1000, seed: int = 0
 ) -> float:
     """Return a lower limit of the attacked mean return for one budget, from the order statistics of the whole sample.
 
     Parameters
     ----------
-    returns : array of shape (n,)
+    returns : array of shape (n,) or Returns
         Returns of n independent episodes, between floor and ceiling.
     shift : float
         c = effective budget over noise scale.
@@ -213,7 +223,7 @@ def ordering_bound(
     >>> 8.0 < bound < 9.9
     True
     """
-    values = np.sort(require_vector("returns", returns, minimum=require_real("floor", floor)))
+    values = np.sort(require_vector("returns", getattr(returns, "values", returns), minimum=require_real("floor", floor)))
     top = require_real("ceiling", ceiling)
     if values[-1] > top or top <= floor:
         raise ValueError(f"ceiling must be above floor = {floor:g} and no return above it ({values[-1]:g}), got {ceiling}")

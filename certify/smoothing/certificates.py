@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from certify._validate import require_choice, require_open_unit, require_real, require_sorted, require_vector
 from certify.smoothing.bands import BANDS, survival_band
-from certify.smoothing.protocols import Protocol, as_protocol, noise_scale
+from certify.smoothing.protocols import Protocol, as_protocol, noise_scale, require_same_noise, require_survival
 from theory.policy_smoothing import gaussian_shift, gaussian_shift_lower, success_radius
 
 if TYPE_CHECKING:
@@ -36,9 +36,6 @@ FloatArray = NDArray[np.float64]
 
 SCHEMA = "lemmata.reward-certificate/1"
 """Name and version of the JSON form."""
-
-NOISE_RANGE = 6.7637
-"""Largest |z| that Box-Muller yields from 32-bit uniforms: a shift beyond it is not meaningful for sampled noise."""
 
 _EPS = float(np.finfo(np.float64).eps)
 _STORED = ("sigma", "alpha", "floor", "band", "level", "clean_mean", "episodes", "observed_thresholds", "sound")
@@ -114,11 +111,14 @@ class RewardCertificate:
     def assumptions(self) -> tuple[str, ...]:
         """What the certificate rests on, one sentence each."""
         scale = "per-coordinate" if isinstance(self.sigma, tuple) else f"{self.sigma:g}"
+        whole = (self.provenance or {}).get("noise") == "grid" and self.protocol.rounding == 0.0
+        on_grid = ("Attacks move observations by whole steps of the noise grid.",) if whole else ()
         drawn = f"The {self.episodes} episodes are independent, their number was fixed in advance, and none was left out."
         return (
             f"Gaussian noise of scale {scale} is drawn afresh at every step, after the perturbation of that step and unseen by the adversary.",
             "Only observations are attacked: dynamics, rewards and executed actions are not.",
             *self.protocol.sentences(),
+            *on_grid,
             f"The return is at least {self.floor:g} under attack too.",
             "The deployed policy, noise and environment are those that were sampled.",
             drawn if self.sound else "None: observed frequencies in place of confidence limits. This is no certificate.",
@@ -267,7 +267,7 @@ def certify_curve(
     rule = as_protocol(protocol, returns if sampled else None)
     provenance = returns.provenance if sampled else None  # type: ignore[union-attr]
     if sampled:
-        _require_same_noise(returns, scale, rule.shift(amount, scale).max())
+        require_same_noise(returns, scale, rule, rule.shift(amount, scale))
     fixed = None if thresholds is None else require_sorted("thresholds", thresholds)
     return _certify(values, scale, amount, alpha, require_real("floor", floor), fixed, _chosen_band(band), rule, provenance)
 
@@ -405,6 +405,7 @@ def _certify(
         raise ValueError(f"floor must not be above an observed return ({returns.min():g}), got {floor:g}")
     if thresholds is not None and thresholds[0] < floor:
         raise ValueError(f"thresholds must be at least floor = {floor:g}, got {thresholds[0]:g}")
+    require_survival(protocol, returns, None if provenance is None else provenance.get("max_steps"))
     n = returns.size
     ordered = np.sort(returns)
     levels = np.unique(ordered) if thresholds is None else thresholds
@@ -437,28 +438,19 @@ def _kept(certificate: RewardCertificate, c: float, *, rounded: bool) -> FloatAr
     """Return the probabilities of reaching each threshold under attack: lower limits, or at the observed frequencies."""
     spread = certificate.protocol.spread(certificate.thresholds)
     shift = c if spread is None else c * spread
-    loss = certificate.protocol.noise_tv
+    loss, apart = certificate.protocol.noise_tv, certificate.protocol.disagreement
     if not rounded:
         n = certificate.returns.size
         frequency, absence = certificate.counts / n, (n - certificate.counts) / n
         return np.asarray(gaussian_shift(frequency, shift, complement=absence))
     lower, miss = certificate.survival_lower, certificate.survival_miss
-    if loss > 0.0:
-        lower, miss = np.maximum(lower - loss * (1.0 + _EPS), 0.0), np.minimum(miss + loss * (1.0 + _EPS), 1.0)
+    if loss + apart > 0.0:
+        less = (loss + apart) * (1.0 + 2.0 * _EPS)
+        lower, miss = np.maximum(np.nextafter(lower - less, -1.0), 0.0), np.minimum(np.nextafter(miss + less, 2.0), 1.0)
     kept = np.asarray(gaussian_shift_lower(lower, shift, complement=miss))
-    return np.maximum(kept - loss * (1.0 + _EPS), 0.0) if loss > 0.0 else kept
+    return np.maximum(np.nextafter(kept - loss, -1.0), 0.0) if loss > 0.0 else kept
 
 
 def _chosen_band(band: Any) -> str:
     require_choice("band", band, BANDS)
     return str(band)
-
-
-def _require_same_noise(returns: Any, sigma: float | tuple[float, ...], largest: float) -> None:
-    """Refuse a noise scale that the returns were not sampled with, and shifts beyond the range of their noise generator."""
-    if returns.engine != "given" and returns.sigma != sigma:
-        raise ValueError(f"sigma must be that of the returns, {returns.sigma}, got {sigma}")
-    if returns.engine != "given" and returns.noise == "gaussian" and largest > NOISE_RANGE:
-        raise ValueError(
-            f"budgets must stay below {NOISE_RANGE} noise scales, beyond which the noise generator draws nothing; got {largest:.6g}"
-        )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from certify.smoothing import Protocol, Returns, RewardCertificate
+    from certify.smoothing import Returns, RewardCertificate
 
 __all__ = ["parse_budgets", "parse_sigma", "parse_until", "register"]
 
@@ -160,8 +160,9 @@ def reward(
     json_: Json = False,
 ) -> None:
     """Certify the mean return of a policy against an adversary of its observations."""
-    from certify.smoothing import Protocol, certify_curve, sample_returns
+    from certify.smoothing import certify_curve
     from certify.smoothing.bands import BANDS
+    from certify.smoothing.protocols import BUDGET_KINDS, as_protocol
 
     amounts, scale = parse_budgets(budgets), parse_sigma(sigma)
     _require_writable("out", out)
@@ -174,60 +175,74 @@ def reward(
     protocols = {"once": "frames-noised-once", "per-copy": "frames-noised-per-copy"}
     if noised not in protocols:
         raise ValueError(f"noised must be once or per-copy, got {noised!r}")
+    if budget_kind not in BUDGET_KINDS:
+        raise ValueError(f"budget-kind must be one of {', '.join(BUDGET_KINDS)}; got {budget_kind!r}")
+    if until is not None and (plot is not None or page is not None):
+        raise ValueError("until certifies one budget and draws no curve: leave out --plot and --page")
+    if until is not None and budget_kind == "per-step-prefix":
+        raise ValueError("until certifies total budgets; for budget-kind 'per-step-prefix' use 'per-step', or a fixed number of episodes")
+    if resume and store is None:
+        raise ValueError("resume needs --store, the store to continue")
     loaded = _load(policy, trust)
     setting: dict[str, Any] = {
         "sigma": scale, "seed": seed, "frames": frames, "protocol": protocols[noised], "average": average, "noise": noise, "engine": engine, "device": device,
         "fast": fast, "normalisation": normalisation, "max_steps": max_steps,
     }
-    copies = frames if noised == "per-copy" else 1
+    play = _sampler(loaded, env, setting, jobs, dask, store, resume)
     if until is not None:
-        rule = Protocol(budget=budget_kind, steps=max_steps, copies=copies, samples=average)
-        _reward_until(loaded, env, setting, until, episodes, alpha, floor, ceiling, rule, jobs, out, json_)
+        _reward_until(play, until, episodes, alpha, floor, ceiling, budget_kind, out, json_)
         return
     with _progress(episodes, json_) as progress:
-        if store is None:
-            if resume:
-                raise ValueError("resume needs --store, the store to continue")
-            returns = sample_returns(loaded, env, episodes=episodes, jobs=jobs, dask=dask, progress=progress, **setting)
-        else:
-            returns = _from_store(store, resume, loaded, env, episodes, jobs, dask, progress, setting)
-    steps = returns.max_steps if budget_kind == "per-step" else None
-    rule = Protocol(budget=budget_kind, steps=steps, copies=copies, samples=average, noise_tv=returns.noise_tv)
+        returns = play(0, episodes, progress)
+    rule = as_protocol(budget_kind, returns)
     certificate = certify_curve(returns, sigma=scale, budgets=amounts, alpha=alpha, floor=_floor(floor, returns), band=band, protocol=rule)
     _deliver(certificate, out, plot, page)
     _print(certificate, returns, json_)
 
 
-def _from_store(
-    store: Path, resume: bool, policy: Any, env: str, episodes: int, jobs: int, dask: str | None, progress: Callable[[int, int], None], setting: dict[str, Any]
-) -> Returns:
-    from certify.smoothing.store import sample_into_store
+def _sampler(
+    policy: Any, env: str, setting: dict[str, Any], jobs: int, dask: str | None, store: Path | None, resume: bool
+) -> Callable[[int, int, Callable[[int, int], None] | None], Returns]:
+    """Return a function of (first episode, number of episodes, progress) that samples, into the store when there is one."""
+    from dataclasses import replace
 
-    if store.exists() and not resume:
+    from certify.smoothing import sample_into_store, sample_returns
+
+    if store is not None and store.exists() and not resume:
         raise ValueError(f"store {store} exists already: continue it with --resume, or name another file")
-    return sample_into_store(store, policy, env, episodes=episodes, jobs=jobs, dask=dask, progress=progress, **setting)
+
+    def play(first: int, count: int, progress: Callable[[int, int], None] | None) -> Returns:
+        if store is None:
+            return sample_returns(policy, env, episodes=count, first_episode=first, jobs=jobs, dask=dask, progress=progress, **setting)
+        whole = sample_into_store(store, policy, env, episodes=first + count, jobs=jobs, dask=dask, progress=progress, **setting)
+        return replace(whole, values=whole.values[first:], first_episode=first)
+
+    return play
 
 
 def _reward_until(
-    policy: Any, env: str, setting: dict[str, Any], until: str, episodes: int, alpha: float, floor: float | None, ceiling: float | None, rule: Protocol,
-    jobs: int, out: Path | None, json_: bool,
+    play: Callable[[int, int, Callable[[int, int], None] | None], Returns], until: str, episodes: int, alpha: float, floor: float | None,
+    ceiling: float | None, budget_kind: str, out: Path | None, json_: bool,
 ) -> None:  # fmt: skip
     """Sample in growing batches until the anytime-valid certificate reaches the target."""
     import numpy as np
 
-    from certify.smoothing import sample_returns
     from certify.smoothing.betting import BettingCertificate
+    from certify.smoothing.protocols import Protocol, as_protocol, require_same_noise
 
     target, budget = parse_until(until)
     betting: BettingCertificate | None = None
+    rule = Protocol()
     done, batch, total = 0, 256, 0.0
     with _progress(episodes, json_) as progress:
         while done < episodes and not (betting is not None and betting.reached(target)):
             size = min(batch, episodes - done)
-            returns = sample_returns(policy, env, episodes=size, first_episode=done, jobs=jobs, **setting)
+            returns = play(done, size, None)
             if betting is None:
-                shift = float(rule.shift(np.array([budget]), setting["sigma"])[0])
-                betting = _betting(shift, target, _floor(floor, returns), ceiling, alpha)
+                rule = as_protocol(budget_kind, returns)
+                shift = rule.shift(np.array([budget]), returns.sigma)
+                require_same_noise(returns, returns.sigma, rule, shift)
+                betting = _betting(float(shift[0]), target, _floor(floor, returns), ceiling, alpha, rule.noise_tv)
             betting.add(returns.values)
             total += float(returns.values.sum())
             done += size
@@ -236,7 +251,8 @@ def _reward_until(
     assert betting is not None
     facts = {
         "target": target, "budget": budget, "alpha": alpha, "lower": betting.lower, "reached": betting.reached(target), "episodes": done,
-        "clean_mean": total / done, "method": "betting, valid at every number of episodes", "assumptions": list(rule.sentences()),
+        "clean_mean": total / done, "method": "betting, valid at every number of episodes", "floor": betting.floor,
+        "assumptions": [*rule.sentences(), f"The return is at least {betting.floor:g} under attack too."],
     }  # fmt: skip
     if out is not None:
         _write(out, json.dumps(facts, indent=1) + "\n")
@@ -248,7 +264,7 @@ def _reward_until(
     raise typer.Exit(0 if facts["reached"] else 3)
 
 
-def _betting(shift: float, target: float, floor: float, ceiling: float | None, alpha: float) -> Any:
+def _betting(shift: float, target: float, floor: float, ceiling: float | None, alpha: float, noise_tv: float) -> Any:
     """Return an empty betting certificate; its thresholds are fixed by the target and the range alone, before any data."""
     import numpy as np
 
@@ -259,7 +275,7 @@ def _betting(shift: float, target: float, floor: float, ceiling: float | None, a
         raise ValueError(f"until must name a target above the floor {floor:g} and below the ceiling {top:g}, got {target:g}")
     whole = 50 <= top - floor <= 1000
     thresholds = np.arange(floor + 1.0, top + 1.0) if whole else np.linspace(floor, top, 257)[1:]
-    return BettingCertificate(shift=shift, thresholds=thresholds, alpha=alpha, floor=floor)
+    return BettingCertificate(shift=shift, thresholds=thresholds, alpha=alpha, floor=floor, noise_tv=noise_tv)
 
 
 def _write(path: Path, text: str) -> None:
@@ -452,10 +468,14 @@ def attack(
     from certify.smoothing import RewardCertificate
     from certify.smoothing.attack import attack as run_attack
 
-    found = run_attack(_load(policy, trust), env, sigma=parse_sigma(sigma), budget=budget, episodes=episodes, seed=seed, frames=frames, alpha=alpha)
-    facts: dict[str, Any] = dict(found.to_json())
+    loaded, scale = _load(policy, trust), parse_sigma(sigma)
+    lower: dict[str, float] = {}
     if certificate is not None:
-        facts["certified_lower"] = float(RewardCertificate.from_json(json.loads(certificate.read_text())).evaluate([budget])[0])
+        stored = RewardCertificate.from_json(json.loads(certificate.read_text()))
+        _require_same_game(stored, loaded.sha256, env, scale, frames)
+        lower["certified_lower"] = float(stored.evaluate([budget])[0])
+    found = run_attack(loaded, env, sigma=scale, budget=budget, episodes=episodes, seed=seed, frames=frames, alpha=alpha)
+    facts: dict[str, Any] = {**found.to_json(), **lower}
     if json_:
         typer.echo(json.dumps(facts))
     else:
@@ -463,3 +483,15 @@ def attack(
 
         for name, value in facts.items():
             Console().print(f"{name}: {value}", highlight=False)
+
+
+def _require_same_game(stored: RewardCertificate, sha256: str, env: str, sigma: float | tuple[float, ...], frames: int) -> None:
+    """Refuse to set a certificate beside the attack on something else."""
+    if stored.protocol.budget == "whitened":
+        raise ValueError("certificate must be for a budget in units of observation, got one for a whitened budget")
+    sampled = stored.provenance or {}
+    for name, attacked in (("policy_sha256", sha256), ("env_id", env), ("frames", frames)):
+        if sampled.get(name, attacked) != attacked:
+            raise ValueError(f"certificate must be for what is attacked, with {name} {attacked!r}, got {sampled[name]!r}")
+    if stored.sigma != sigma:
+        raise ValueError(f"certificate must be for the noise scale {sigma}, got {stored.sigma}")

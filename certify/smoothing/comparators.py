@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,6 +16,9 @@ from certify._validate import require_open_unit, require_real, require_vector
 from certify.smoothing.certificates import certify_curve
 from certify.smoothing.quantiles import certify_quantile
 from theory.policy_smoothing import crop_mean_bound, published_quantile_level, recepes_bound, total_variation_mean_bound
+
+if TYPE_CHECKING:
+    from certify.smoothing.returns import Returns
 
 __all__ = ["Comparator", "compare_bounds"]
 
@@ -36,14 +40,14 @@ class Comparator:
 
 
 def compare_bounds(
-    returns: ArrayLike, *, sigma: float, budgets: ArrayLike, floor: float, ceiling: float, alpha: float = 0.05
+    returns: ArrayLike | Returns, *, sigma: float, budgets: ArrayLike, floor: float, ceiling: float, alpha: float = 0.05
 ) -> tuple[Comparator, ...]:
     """Evaluate the bounds of other works beside that of this library, for a total l2 budget.
 
     Parameters
     ----------
-    returns : array of shape (n,)
-        Returns of independent episodes with noise and without attack.
+    returns : array of shape (n,) or Returns
+        Returns of independent episodes with noise and without attack; the budget is charged as they were sampled.
     sigma : float
         Noise scale.
     budgets : array of shape (m,)
@@ -72,17 +76,20 @@ def compare_bounds(
     >>> [c.name for c in found if not c.sound]
     ['CROP, as published', 'ReCePS, smallest return as floor', 'S-DQN median, as published']
     """
-    values = require_vector("returns", returns, minimum=require_real("floor", floor))
+    sampled = hasattr(returns, "values") and hasattr(returns, "provenance")
+    values = require_vector("returns", returns.values if sampled else returns, minimum=require_real("floor", floor))  # type: ignore[union-attr]
     if values.max() > require_real("ceiling", ceiling):
         raise ValueError(f"ceiling must not be below an observed return ({values.max():g}), got {ceiling:g}")
     require_open_unit("alpha", alpha)
-    ours = certify_curve(values, sigma=sigma, budgets=budgets, alpha=alpha, floor=floor)
+    ours = certify_curve(returns, sigma=sigma, budgets=budgets, alpha=alpha, floor=floor)
+    if ours.protocol.noise_tv > 0:
+        raise ValueError("returns must be sampled with Gaussian noise for the bounds of other works, got grid noise")
     amount = ours.budgets
     c = ours.protocol.shift(amount, ours.sigma)
     mean = float(values.mean())
     safe = max(floor, mean - (ceiling - floor) * math.sqrt(math.log(1.0 / alpha) / (2.0 * values.size)))
-    plain = certify_curve(values, sigma=sigma, budgets=budgets, alpha=alpha, floor=floor, band="dkw-one-sided" if alpha <= 0.5 else "dkw")
-    median = certify_quantile(values, sigma=sigma, budgets=budgets, alpha=alpha)
+    plain = certify_curve(returns, sigma=sigma, budgets=budgets, alpha=alpha, floor=floor, band="dkw-one-sided" if alpha <= 0.5 else "dkw")
+    median = certify_quantile(returns, sigma=sigma, budgets=budgets, alpha=alpha)
     steps = np.maximum(-np.diff(ours.survival_lower, append=0.0), 0.0)
     law = (np.r_[floor, ours.thresholds], np.r_[max(1.0 - float(steps.sum()), 0.0), steps])
     minimum = float(values.min())

@@ -190,7 +190,9 @@ def worst_case_per_step(game: Game, step_budget: float, *, grid: int = 64) -> fl
     4.090692
     """
     require_integer_at_least("grid", grid, 1)
-    shift = require_real("step_budget", step_budget) * np.arange(-grid, grid + 1) / grid
+    if require_real("step_budget", step_budget) < 0:
+        raise ValueError(f"step_budget must not be negative, got {step_budget}")
+    shift = float(step_budget) * np.arange(-grid, grid + 1) / grid
     value = game.final
     for t in range(game.steps - 1, -1, -1):
         ahead = game.reward[t] + game.transition[t] @ value

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +19,9 @@ from certify._validate import require_open_unit, require_real, require_vector
 from certify.smoothing.bands import survival_band
 from certify.smoothing.protocols import Protocol, as_protocol, noise_scale
 from theory.policy_smoothing import gaussian_shift, gaussian_shift_lower, largest_radius
+
+if TYPE_CHECKING:
+    from certify.smoothing.returns import Returns
 
 __all__ = ["EPISODES", "Plan", "plan"]
 
@@ -76,7 +80,7 @@ def plan(
     floor: float = 0.0,
     ceiling: float | None = None,
     episodes: ArrayLike = EPISODES,
-    pilot: ArrayLike | None = None,
+    pilot: ArrayLike | Returns | None = None,
     protocol: Protocol | str | None = None,
 ) -> Plan:
     """Say what n episodes can prove before anything is sampled.
@@ -97,7 +101,7 @@ def plan(
         Largest possible return.
     episodes : array of int
         Numbers of episodes to consider.
-    pilot : array, optional
+    pilot : array or Returns, optional
         Returns of a pilot run; its frequencies are carried to every n.  The pilot itself must not be used again in the certificate.
     protocol : Protocol or str, optional
         As in `certify_curve`.
@@ -133,6 +137,8 @@ def plan(
     if rule.budget == "per-step-prefix":
         raise ValueError("protocol must be another than the prefix form in a plan, got 'per-step-prefix'")
     c = float(rule.shift(require_vector("budget", budget, minimum=0.0), scale)[0])
+    if rule.noise_tv + rule.disagreement > 0:
+        raise ValueError(f"protocol of a plan must have noise_tv = 0 and disagreement = 0, got {rule.noise_tv} and {rule.disagreement}")
     kept = _best_kept(counts, alpha, c)
     with np.errstate(divide="ignore"):
         needed = np.where(kept > 0.0, low + (goal - low) / np.maximum(kept, 1e-300), np.inf)
@@ -169,11 +175,11 @@ def _enough(goal: float, floor: float, ceiling: float | None, alpha: float, c: f
     return high
 
 
-def _forecast(pilot: ArrayLike | None, counts: FloatArray, alpha: float, floor: float, c: float) -> FloatArray:
+def _forecast(pilot: ArrayLike | Returns | None, counts: FloatArray, alpha: float, floor: float, c: float) -> FloatArray:
     """Return the Clopper-Pearson certificate with the pilot's distinct values as thresholds, its frequencies carried to every n."""
     if pilot is None:
         return np.full(counts.size, np.nan)
-    values = np.sort(require_vector("pilot", pilot, minimum=floor))
+    values = np.sort(require_vector("pilot", getattr(pilot, "values", pilot), minimum=floor))
     levels = np.unique(values)
     widths = np.diff(levels, prepend=floor)
     share = (values.size - np.searchsorted(values, levels, side="left")) / values.size

@@ -1,5 +1,8 @@
 """Budget protocols: how an adversary's budget, the noise of stacked frames and rounding turn into the one number c.
 
+Noise on an integer grid rounds the observation before the noise is added, so a perturbation that is no multiple of the grid can be worth up
+to one grid step more in every coordinate of every step: returns sampled with it are charged for that rounding unless a protocol says otherwise.
+
 Source: policy_smoothing, the table of protocols of G2, G7 and G13.
 """
 
@@ -7,16 +10,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from certify._validate import require_choice, require_integer_at_least, require_real, require_vector
-from theory.policy_smoothing import effective_budget
+from theory.policy_smoothing import effective_budget, gaussian_shift_pair
 
-__all__ = ["BUDGET_KINDS", "Protocol", "as_protocol", "noise_scale"]
+__all__ = ["BUDGET_KINDS", "Protocol", "as_protocol", "noise_scale", "require_same_noise", "require_survival"]
 
 FloatArray = NDArray[np.float64]
 
@@ -29,6 +32,9 @@ each norm, for a return that counts surviving steps; `whitened`: the l2 norm of 
 
 _EPS = float(np.finfo(np.float64).eps)
 
+_DIVISION = 1.0 + 2.0**-20
+"""Margin of a grid step for the rounding of observation over step, good for observations of up to 2^30 steps."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Protocol:
@@ -39,7 +45,7 @@ class Protocol:
     budget : str
         One of `BUDGET_KINDS`.
     steps : int, optional
-        Longest episode; needed for `per-step` and for rounding.
+        Longest episode; needed for `per-step` and for rounding (but not for the rounding of a prefix form).
     copies : int
         Largest number of independent noise draws that one frame gets: k when every frame in a stack of k gets fresh noise at each step, 1
         when the frame is noised once and then stacked.  A stack that starts as k copies of the first frame, each with noise of its own,
@@ -52,6 +58,9 @@ class Protocol:
         Coordinates of one observation; needed for rounding.
     noise_tv : float
         Total variation over one episode between the noise drawn and the Gaussian (or grid) law; subtracted twice.
+    disagreement : float
+        Upper limit of the probability that the deployed program earns another return than the sampled one in an episode without attack
+        (see `compare_returns`, whose `alpha` adds to that of the certificate); subtracted from the clean probabilities only.
 
     Raises
     ------
@@ -73,6 +82,7 @@ class Protocol:
     rounding: float = 0.0
     dimension: int | None = None
     noise_tv: float = 0.0
+    disagreement: float = 0.0
 
     def __post_init__(self) -> None:
         require_choice("protocol budget", self.budget, BUDGET_KINDS)
@@ -81,15 +91,13 @@ class Protocol:
         for name in ("steps", "dimension"):
             if getattr(self, name) is not None:
                 require_integer_at_least(f"protocol {name}", getattr(self, name), 1)
-        for name, limit in (("rounding", math.inf), ("noise_tv", 1.0)):
+        for name, limit in (("rounding", math.inf), ("noise_tv", 1.0), ("disagreement", 1.0)):
             if not 0.0 <= require_real(f"protocol {name}", getattr(self, name)) <= limit:
                 raise ValueError(f"protocol {name} must be in [0, {limit:g}], got {getattr(self, name)}")
         if self.budget == "per-step" and self.steps is None:
             raise ValueError("protocol steps must be given for the budget 'per-step', got None")
-        if self.rounding > 0 and (self.steps is None or self.dimension is None):
+        if self.rounding > 0 and (self.dimension is None or (self.steps is None and self.budget != "per-step-prefix")):
             raise ValueError(f"protocol steps and dimension must be given with rounding, got {self.steps} and {self.dimension}")
-        if self.rounding > 0 and self.budget in ("per-step-prefix", "whitened"):
-            raise ValueError(f"protocol rounding must be 0 for the budget {self.budget!r}, got {self.rounding}")
 
     def shift(self, budgets: ArrayLike, sigma: float | tuple[float, ...]) -> FloatArray:
         """Return c for every budget, rounded up; for the prefix form, c of a single step.
@@ -108,12 +116,15 @@ class Protocol:
         """
         amount = np.asarray(budgets, dtype=np.float64)
         kind = {"total-norms": "total-norms", "per-step": "per-step"}.get(self.budget, "total")
+        smallest = noise_scale(sigma)
+        # A whitened budget counts in noise scales, so the rounding does too: no coordinate has more of them than the one with the smallest.
+        scale, rounding = (1.0, self.rounding / smallest) if self.budget == "whitened" else (smallest, self.rounding)
+        steps = 1 if self.budget == "per-step-prefix" else self.steps
         total = effective_budget(
-            amount, kind=kind, steps=self.steps, copies=self.copies, samples=self.samples, rounding=self.rounding, dimension=self.dimension
+            amount, kind=kind, steps=steps, copies=self.copies, samples=self.samples, rounding=rounding, dimension=self.dimension
         )
-        scale = 1.0 if self.budget == "whitened" else noise_scale(sigma)
         c = np.asarray(total / scale, dtype=np.float64)
-        return np.where(c > 0.0, c * (1.0 + 8.0 * _EPS), 0.0)
+        return np.where(amount > 0.0, c * (1.0 + 8.0 * _EPS), 0.0)  # without an attack there is nothing to round to another value
 
     def spread(self, thresholds: FloatArray) -> FloatArray | None:
         """Return the factor sqrt(i) of c for each threshold in the prefix form (None otherwise).
@@ -124,6 +135,13 @@ class Protocol:
             return None
         seen = np.maximum(np.ceil(thresholds) - 1.0, 0.0)
         return np.sqrt(seen if self.steps is None else np.minimum(seen, self.steps)) * (1.0 + _EPS)
+
+    def loss(self, shift: float) -> float:
+        """Return by how much `noise_tv` lowers a kept probability at most, whatever the clean probability: 1 - g_c(1 - tv) + tv."""
+        if self.noise_tv == 0.0:
+            return 0.0
+        miss = float(gaussian_shift_pair(1.0 - self.noise_tv, self.noise_tv, shift)[1])
+        return min((miss + self.noise_tv) * (1.0 + 1e-9), 1.0)
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields by name."""
@@ -144,6 +162,8 @@ class Protocol:
             parts.append(f"Observations are rounded to a grid of {self.rounding:g} after the attack, which is charged to the budget.")
         if self.noise_tv > 0:
             parts.append(f"The noise drawn differs from its stated law by at most {self.noise_tv:.3g} in total variation over an episode.")
+        if self.disagreement > 0:
+            parts.append(f"The deployed program earns another return than the sampled one in at most a share {self.disagreement:.3g} of episodes without attack.")
         return tuple(parts)
 
 
@@ -160,9 +180,7 @@ def as_protocol(value: Protocol | str | Mapping[str, Any] | None, returns: Any =
         return needed
     if isinstance(value, str):
         require_choice("protocol", value, BUDGET_KINDS)
-        given = Protocol(
-            budget=value, steps=getattr(returns, "max_steps", None), copies=needed.copies, samples=needed.samples, noise_tv=needed.noise_tv
-        )
+        given = replace(needed, budget=value, steps=getattr(returns, "max_steps", None))
     elif isinstance(value, Mapping):
         try:
             given = Protocol(**value)
@@ -183,11 +201,57 @@ def as_protocol(value: Protocol | str | Mapping[str, Any] | None, returns: Any =
 def _sampled_with(returns: Any) -> Protocol:
     """Return the protocol that the provenance of returns implies (the plain one for an array)."""
     per_copy = getattr(returns, "protocol", "") == "frames-noised-per-copy"
-    return Protocol(
+    plain = Protocol(
         copies=int(returns.frames) if per_copy else 1,
         samples=int(getattr(returns, "average", 1)),
         noise_tv=float(getattr(returns, "noise_tv", 0.0)),
     )
+    if getattr(returns, "noise", "gaussian") != "grid":
+        return plain
+    from certify.smoothing._environments import describe
+
+    if not returns.grid or returns.max_steps is None:
+        raise ValueError("returns with grid noise must say their grid and max_steps, got one without")
+    step = float(returns.grid) * noise_scale(returns.sigma) * _DIVISION
+    return replace(plain, rounding=step, steps=int(returns.max_steps), dimension=describe(returns.env_id).size)
+
+
+def require_same_noise(returns: Any, sigma: float | tuple[float, ...], rule: Protocol, shift: FloatArray) -> None:
+    """Refuse a noise scale that the returns were not sampled with, and shifts beyond the range of their noise generator.
+
+    Raises
+    ------
+    ValueError
+        If the scale differs or a shift is out of range.
+    """
+    if returns.engine == "given":
+        return
+    if returns.sigma != sigma:
+        raise ValueError(f"sigma must be that of the returns, {returns.sigma}, got {sigma}")
+    from certify.smoothing.sampling import noise_limit
+
+    limit = noise_limit(returns.noise)
+    largest = float(shift.max()) * (math.sqrt(rule.steps or returns.max_steps or 1) if rule.budget == "per-step-prefix" else 1.0)
+    if largest > limit:
+        raise ValueError(f"budgets must stay below {limit:.6g} noise scales, beyond which the noise generator draws nothing; got {largest:.6g}")
+
+
+def require_survival(rule: Protocol, returns: FloatArray, max_steps: int | None = None) -> None:
+    """Refuse the prefix form for returns that cannot be numbers of steps survived: for others it certifies what is false.
+
+    Raises
+    ------
+    ValueError
+        If a return is negative, no whole number, or larger than the number of steps.
+    """
+    if rule.budget != "per-step-prefix":
+        return
+    longest = min([float(steps) for steps in (rule.steps, max_steps) if isinstance(steps, int)], default=math.inf)
+    bad = np.flatnonzero((returns < 0.0) | (returns != np.floor(returns)) | (returns > longest))
+    if bad.size:
+        raise ValueError(
+            f"protocol 'per-step-prefix' must be used with returns that count the steps survived, from 0 to {longest:g}; got a return of {returns[bad[0]]:g}"
+        )
 
 
 def noise_scale(sigma: Any) -> float:

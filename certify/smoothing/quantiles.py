@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from certify._validate import require_integer_at_least, require_open_unit, require_vector
 from certify.smoothing.bands import equal_local_level
-from certify.smoothing.protocols import Protocol, as_protocol, noise_scale
+from certify.smoothing.protocols import Protocol, as_protocol, noise_scale, require_same_noise
 from theory.policy_smoothing import gaussian_shift_lower
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def certify_quantile(
     simultaneous : bool
         Use the equal-local-level band, which covers every budget and every q at once.
     protocol : Protocol or str, optional
-        As in `certify_curve`; the prefix form and inexact noise are not available for quantiles.
+        As in `certify_curve`; the prefix form is not available for quantiles.
 
     Returns
     -------
@@ -101,10 +101,17 @@ def certify_quantile(
     noise_scale(sigma)
     amount = require_vector("budgets", budgets, minimum=0.0)
     rule = as_protocol(protocol, returns if sampled else None)
-    if rule.budget == "per-step-prefix" or rule.noise_tv > 0:
-        raise ValueError(f"protocol must be another than the prefix form and with exact noise for quantiles, got {rule}")
+    if rule.budget == "per-step-prefix":
+        raise ValueError(f"protocol must be another than the prefix form for quantiles, got {rule.budget!r}")
     scale: Any = float(sigma) if np.ndim(sigma) == 0 else tuple(float(s) for s in np.asarray(sigma))  # type: ignore[arg-type]
-    levels = np.nextafter(np.asarray(gaussian_shift_lower(q, rule.shift(amount, scale))), 0.0)
+    c = rule.shift(amount, scale)
+    if sampled:
+        require_same_noise(returns, scale, rule, c)
+    # With table noise of total variation e and a disagreement d, Q(J >= x) >= g_c(p - d - e) - e > 1 - q as soon as F(x-) < g_c(q - e) - e - d.
+    lost = rule.noise_tv
+    levels = np.nextafter(np.asarray(gaussian_shift_lower(q if lost == 0.0 else max(float(np.nextafter(q - lost, -1.0)), 0.0), c)), 0.0)
+    if lost + rule.disagreement > 0.0:
+        levels = np.maximum(np.nextafter(levels - (lost + rule.disagreement), -1.0), 0.0)
     spent = equal_local_level(values.size, alpha) if simultaneous else alpha
     order = np.array([order_index(values.size, float(u), spent) for u in levels], dtype=np.int64)
     lower = np.where(order > 0, values[np.maximum(order - 1, 0)], -np.inf)

@@ -86,6 +86,18 @@ def test_betting_covers_at_every_time():
     assert misses <= 26
 
 
+def test_betting_charges_for_inexact_noise():
+    """Q(J >= s) >= g_c(p - e) - e for every threshold: the sum is never lower than without e by more than the range times 1 - g_c(1 - e) + e."""
+    exact, rough = (BettingCertificate(shift=1.0, thresholds=np.arange(1.0, 11.0), noise_tv=e) for e in (0.0, 1e-3))
+    for certificate in (exact, rough):
+        certificate.add(np.full(800, 10.0))
+    loss = 1.0 - float(bound.gaussian_shift(1.0 - 1e-3, 1.0)) + 1e-3
+    assert rough.lower == pytest.approx(exact.lower - 10.0 * loss, abs=1e-6)
+    assert not rough.reached(exact.lower - 9.9 * loss)
+    p = np.linspace(0.01, 1.0, 400)
+    assert np.all(bound.gaussian_shift(p, 1.0) - (bound.gaussian_shift(np.maximum(p - 1e-3, 0.0), 1.0) - 1e-3) <= loss + 1e-12)
+
+
 def test_ordering_value_is_the_least_over_samples():
     """For one simulated uniform sample the hull value solves the linear program it stands for."""
     rng = np.random.default_rng(1)

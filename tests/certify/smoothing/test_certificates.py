@@ -231,6 +231,58 @@ def test_prefix_form_is_between_whole_and_clean():
     assert whole < prefix < certify_curve(returns, sigma=1.0, budgets=[0.0]).lower[0]
 
 
+@pytest.mark.parametrize("returns", [np.full(50, -3.0), np.full(50, 0.5), np.full(50, 60.0)])
+def test_prefix_form_refuses_returns_that_count_no_steps(returns):
+    """For a return of -3, say, it would certify that no attack costs anything: fewer than one step of survival is always reached."""
+    with pytest.raises(ValueError, match="count the steps survived"):
+        certify_curve(returns, sigma=1.0, budgets=[5.0], floor=-500.0, protocol=Protocol(budget="per-step-prefix", steps=50))
+    sampled = Returns(np.full(50, 60.0), env_id="CartPole-v0", max_steps=50)
+    with pytest.raises(ValueError, match="from 0 to 50"):
+        certify_curve(sampled, sigma=1.0, budgets=[5.0], protocol="per-step-prefix")
+
+
+def test_rounding_is_charged_for_every_kind_of_budget():
+    common = {"rounding": 0.01, "steps": 25, "dimension": 4}
+    assert Protocol(**common).shift([0.3, 0.0], 0.5) == pytest.approx([(0.3 + 0.1) / 0.5, 0.0])  # without an attack nothing is rounded differently
+    assert Protocol(budget="per-step", **common).shift([0.3], 0.5) == pytest.approx([(5 * 0.3 + 0.1) / 0.5])
+    assert Protocol(budget="whitened", **common).shift([0.6], (0.5, 2.0)) == pytest.approx([0.6 + 0.1 / 0.5])
+    assert Protocol(budget="per-step-prefix", rounding=0.01, dimension=4).shift([0.3], 0.5) == pytest.approx([(0.3 + 0.02) / 0.5])
+    assert Protocol(samples=4, **common).shift([0.3], 0.5) == pytest.approx([2 * (0.3 + 0.1) / 0.5])
+
+
+def test_grid_noise_charges_for_attacks_between_its_steps():
+    returns = Returns(np.full(400, 10.0), env_id="CartPole-v1", sigma=0.5, max_steps=100, noise="grid", grid=2.0**-8, noise_tv=1e-12, engine="numba")
+    exact = certify_curve(returns.values, sigma=0.5, budgets=[0.2 + 0.5 / 256 * 20]).lower[0]
+    charged = certify_curve(returns, sigma=0.5, budgets=[0.0, 0.2])
+    assert charged.lower[1] == pytest.approx(exact, rel=1e-5)
+    assert charged.lower[1] <= exact
+    assert charged.lower[0] == pytest.approx(certify_curve(returns.values, sigma=0.5, budgets=[0.0]).lower[0], abs=1e-8)
+    assert not any("whole steps" in sentence for sentence in charged.assumptions)
+    on_grid = certify_curve(returns, sigma=0.5, budgets=[0.2], protocol=Protocol(noise_tv=1e-12))
+    assert on_grid.lower[0] > charged.lower[1]
+    assert any("whole steps" in sentence for sentence in on_grid.assumptions)
+    assert certify_curve(returns, sigma=0.5, budgets=[0.2], protocol="per-step").protocol.steps == 100
+    with pytest.raises(ValueError, match="grid and max_steps"):
+        certify_curve(Returns([1.0], noise="grid"), sigma=1.0, budgets=[0.0])
+
+
+def test_rounding_bound_is_needed():
+    """One coordinate, one step, sitting just below an edge: a perturbation of nearly nothing moves the input by a whole step."""
+    step, p = 0.5, 0.9
+    moved = bound.gaussian_shift(p, step)  # x + 1e-9 rounds to the next multiple
+    assert moved < bound.gaussian_shift(p, Protocol().shift([1e-9], 1.0)[0])
+    assert moved >= bound.gaussian_shift(p, Protocol(rounding=step, steps=1, dimension=1).shift([1e-9], 1.0)[0])
+
+
+def test_a_program_that_disagrees_costs_its_share_before_the_shift():
+    settings = {"sigma": 1.0, "budgets": [1.0], "thresholds": [1.0], "band": "clopper-pearson"}
+    same = certify_curve([1.0] * 200, **settings)
+    other = certify_curve([1.0] * 200, **settings, protocol=Protocol(disagreement=0.01))
+    assert other.lower[0] == pytest.approx(bound.gaussian_shift(same.survival_lower[0] - 0.01, 1.0), rel=1e-9)
+    assert any("deployed program earns another return" in sentence for sentence in other.assumptions)
+    assert RewardCertificate.from_json(other.to_json()).recompute().lower == other.lower
+
+
 def test_anisotropic_noise_counts_its_smallest_scale_unless_whitened():
     returns = [1.0] * 50
     both = certify_curve(returns, sigma=[0.5, 2.0], budgets=[0.5]).lower
@@ -331,7 +383,8 @@ def test_bad_input_is_named(change, message):
         ({"steps": 0}, "protocol steps must be an integer >= 1"),
         ({"noise_tv": 2.0}, "protocol noise_tv must be in"),
         ({"rounding": 0.1}, "steps and dimension must be given"),
-        ({"rounding": 0.1, "steps": 3, "dimension": 2, "budget": "whitened"}, "rounding must be 0"),
+        ({"rounding": 0.1, "budget": "per-step-prefix"}, "steps and dimension must be given"),
+        ({"disagreement": -0.1}, "protocol disagreement must be in"),
     ],
 )
 def test_bad_protocols_are_named(change, message):

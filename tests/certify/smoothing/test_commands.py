@@ -94,6 +94,26 @@ def test_sampling_stops_when_the_target_is_reached(lemmata):
     assert not json.loads(out)["reached"]
 
 
+def test_stopping_early_uses_the_budget_and_the_noise_as_sampled(lemmata, tmp_path):
+    until = [*REWARD[:-2], "--max-steps", "60", "--episodes", "2000", "--json", "--until"]
+    total = json.loads(lemmata(*until, "30@0.3")[1])
+    same = json.loads(lemmata(*until, f"30@{0.3 / 60**0.5}", "--budget-kind", "per-step")[1])
+    assert (same["episodes"], same["lower"]) == (total["episodes"], pytest.approx(total["lower"], rel=1e-9))
+    assert any("grid" in sentence for sentence in json.loads(lemmata(*until, "30@0.3", "--noise", "grid")[1])["assumptions"])
+    stored = json.loads(lemmata(*until, "30@0.3", "--store", "s.db")[1])
+    assert stored == total
+    assert (tmp_path / "s.db").exists()
+    for changes, message in (
+        (["--budget-kind", "per-step-prefix"], "per-step-prefix"), (["--page", "p.html"], "--page"), (["--store", "s.db"], "--resume"), (["--resume"], "--store"),
+    ):  # fmt: skip
+        status, _, err = lemmata(*until, "30@0.3", *changes)
+        assert status == 2
+        assert message in err
+    status, _, err = lemmata(*until, "30@1.6")
+    assert status == 2
+    assert "noise generator" in err
+
+
 def test_a_plan_needs_no_sampling(lemmata):
     status, out, _ = lemmata("certify", "plan", "--sigma", "0.2", "--budget", "0.4", "--target", "150", "--ceiling", "200", "--json")
     facts = json.loads(out)
@@ -163,3 +183,8 @@ def test_an_attack_stands_beside_a_certificate(lemmata):
     facts = json.loads(out)
     assert status == 0
     assert facts["certified_lower"] <= facts["upper"]
+    for name, value in (("--sigma", "0.3"), ("--env", "CartPole-v0")):
+        changed = [*options, name, value]
+        status, _, err = lemmata("certify", "attack", *changed)
+        assert status == 2
+        assert "certificate must be for" in err

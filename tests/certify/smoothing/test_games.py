@@ -114,6 +114,7 @@ def test_finer_grids_are_stronger():
 BAD = [
     pytest.param(lambda: worst_case_value(fork_game(2), -1.0), "budget must not be negative", id="budget"),
     pytest.param(lambda: worst_case_value(fork_game(2), math.nan), "budget must be a finite number", id="nan"),
+    pytest.param(lambda: worst_case_per_step(fork_game(2), -1.0), "step_budget must not be negative", id="step-budget"),
     pytest.param(lambda: worst_case_value(fork_game(2), 1.0, grid=0), "grid must be an integer >= 1", id="grid"),
     pytest.param(lambda: fork_game(0), "branches must be an integer >= 1", id="branches"),
     pytest.param(lambda: fork_game(2, p=1.0), "p must be in", id="p"),

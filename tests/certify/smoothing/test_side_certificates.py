@@ -15,6 +15,7 @@ from certify.smoothing.comparators import compare_bounds
 from certify.smoothing.planner import plan
 from certify.smoothing.protocols import Protocol
 from certify.smoothing.quantiles import certify_quantile, order_index
+from certify.smoothing.returns import Returns
 from certify.smoothing.strata import certify_stratified
 from theory import policy_smoothing as bound
 
@@ -45,6 +46,26 @@ def test_quantile_coverage_of_an_exact_law():
     misses = np.sum(np.sort(draws, axis=1)[:, k - 1] > u)
     assert misses <= binom.isf(1e-6, runs, 0.05)
     assert np.sum(np.sort(draws, axis=1)[:, k + 4] > u) > binom.isf(1e-6, runs, 0.05)
+
+
+def test_quantiles_of_sampled_returns_keep_their_noise_and_its_errors():
+    returns = Returns(np.arange(1000.0), env_id="CartPole-v1", sigma=0.5, engine="numba")
+    assert certify_quantile(returns, sigma=0.5, budgets=[0.5]).order[0] == certify_quantile(returns.values, sigma=0.5, budgets=[0.5]).order[0]
+    with pytest.raises(ValueError, match="sigma must be that of the returns"):
+        certify_quantile(returns, sigma=2.0, budgets=[0.5])
+    with pytest.raises(ValueError, match="noise generator"):
+        certify_quantile(returns, sigma=0.5, budgets=[5.0])
+    rough = certify_quantile(returns.values, sigma=0.5, budgets=[0.5], protocol=Protocol(noise_tv=0.01, disagreement=0.02))
+    assert rough.level[0] == pytest.approx(bound.gaussian_shift(0.49, 1.0) - 0.03)
+    assert certify_quantile(returns.values, sigma=0.5, budgets=[5.0], protocol=Protocol(noise_tv=0.1)).order[0] == 0
+
+
+def test_sampled_returns_are_taken_everywhere():
+    returns = Returns(np.r_[np.zeros(5), np.full(95, 10.0)], env_id="x", sigma=1.0, frames=4, protocol="frames-noised-per-copy", engine="numba")
+    found = compare_bounds(returns, sigma=1.0, budgets=[0.5], floor=0.0, ceiling=10.0)
+    whole = compare_bounds(returns.values, sigma=1.0, budgets=[1.0], floor=0.0, ceiling=10.0)  # four draws a frame: twice the budget
+    assert [float(c.lower[0]) for c in found] == pytest.approx([float(c.lower[0]) for c in whole])
+    assert plan(sigma=1.0, budget=0.5, target=5.0, pilot=returns).forecast[0] == plan(sigma=1.0, budget=0.5, target=5.0, pilot=returns.values).forecast[0]
 
 
 def test_strata_weigh_their_cells():
@@ -109,7 +130,6 @@ BAD = [
     pytest.param(lambda: certify_quantile([], sigma=1.0, budgets=[0.0]), "returns must be a non-empty", id="returns"),
     pytest.param(lambda: certify_quantile([1.0], sigma=-1.0, budgets=[0.0]), "sigma must be > 0", id="sigma"),
     pytest.param(lambda: certify_quantile([1.0], sigma=1.0, budgets=[0.0], protocol="per-step-prefix"), "prefix form", id="prefix"),
-    pytest.param(lambda: certify_quantile([1.0], sigma=1.0, budgets=[0.0], protocol=Protocol(noise_tv=0.1)), "exact noise", id="noise"),
     pytest.param(lambda: order_index(10, 1.5, 0.05), "u must be in", id="u"),
     pytest.param(lambda: certify_stratified([[1.0]], [0.5, 0.5], sigma=1.0, budgets=[0.0]), "weights must be as many as cells", id="weights"),
     pytest.param(lambda: certify_stratified([[1.0], [1.0]], [0.5, 0.4], sigma=1.0, budgets=[0.0]), "weights must sum to 1", id="sum"),
@@ -120,6 +140,7 @@ BAD = [
     pytest.param(lambda: plan(sigma=0.2, budget=-0.4, target=5.0), "budget must be finite and at least 0", id="budget"),
     pytest.param(lambda: plan(sigma=0.2, budget=0.4, target=5.0, episodes=[0]), "episodes must be finite and at least 1", id="episodes"),
     pytest.param(lambda: plan(sigma=0.2, budget=0.4, target=5.0, protocol="per-step-prefix"), "prefix form", id="plan-prefix"),
+    pytest.param(lambda: plan(sigma=0.2, budget=0.4, target=5.0, protocol=Protocol(noise_tv=0.1)), "noise_tv = 0", id="plan-noise"),
     pytest.param(lambda: compare_bounds([5.0], sigma=1.0, budgets=[0.0], floor=0.0, ceiling=4.0), "ceiling must not be below", id="comparators"),
     pytest.param(lambda: compare_bounds([5.0], sigma=1.0, budgets=[0.0], floor=6.0, ceiling=7.0), "returns must be finite and at least 6", id="floor"),
 ]

@@ -6,6 +6,7 @@ actions).  The two are apart because averaging several noisy evaluations happens
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -16,6 +17,14 @@ __all__ = ["ACTIVATIONS", "CallablePolicy", "CnnPolicy", "Head", "MlpPolicy", "P
 
 ACTIVATIONS = ("tanh", "relu")
 """Activations of hidden layers that can be rebuilt."""
+
+
+def _digest(arrays: tuple[NDArray[Any], ...], *settings: Any) -> str:
+    """Return the hash of arrays, with their types and shapes, and of settings."""
+    found = hashlib.sha256(repr([(a.dtype.str, a.shape) for a in arrays] + list(settings)).encode())
+    for array in arrays:
+        found.update(np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()
 
 
 class Policy(Protocol):
@@ -92,7 +101,7 @@ class MlpPolicy:
     head : Head
         How outputs become actions.
     name, sha256 : str
-        Where the policy came from.
+        Where the policy came from; without a hash it gets that of its numbers, so that a store can tell it from others.
 
     Raises
     ------
@@ -128,6 +137,8 @@ class MlpPolicy:
             previous = w.shape[1]
         if self.head.kind == "box" and len(self.head.low) != previous:
             raise ValueError(f"the policy has {previous} outputs but the action space has {len(self.head.low)} coordinates")
+        if not self.sha256:
+            object.__setattr__(self, "sha256", _digest((*self.weights, *self.biases), self.activation, self.head))
 
     @property
     def inputs(self) -> int:
@@ -217,8 +228,11 @@ class CnnPolicy:
 
     @property
     def sha256(self) -> str:
-        """Hash of the file it came from."""
-        return self.dense.sha256
+        """Hash of the file it came from, or of its numbers."""
+        dense = self.dense
+        if dense.sha256 != _digest((*dense.weights, *dense.biases), dense.activation, dense.head):
+            return dense.sha256
+        return _digest((*self.kernels, *self.offsets), self.strides, self.shape, self.scale, dense.sha256)
 
     @property
     def head(self) -> Head:

@@ -79,7 +79,7 @@ def sample_returns(
     engine : str
         One of `ENGINES`.
     device : str or None
-        Device of the torch engine, `cpu` or `cuda`.
+        Device of the torch engine, `cpu` or `cuda`; with `engine="auto"` a CUDA device asks for that engine.
     fast : bool
         Batched matrix products with finished episodes removed: faster, but the last bits depend on the batch.
     jobs : int
@@ -304,8 +304,9 @@ def _as_policy(policy: Any) -> Any:
         from certify.smoothing.policies import load_policy
 
         return load_policy(policy)
-    if hasattr(policy, "act"):
-        return policy
+    if callable(getattr(policy, "act", None)):
+        whole = all(hasattr(policy, name) for name in ("name", "sha256", "inputs"))
+        return policy if whole else CallablePolicy(policy.act, type(policy).__name__)
     if callable(policy):
         return CallablePolicy(policy, getattr(policy, "__name__", "callable"))
     raise ValueError(f"policy must be a policy, a function or a path, got {type(policy).__name__}")
@@ -356,9 +357,13 @@ def _require_fit(policy: Any, env: Environment, frames: int, average: int) -> No
 
 def _engine(engine: str, device: str | None, fast: bool, env: Environment, policy: Any) -> tuple[str, str]:
     compiled = env.code is not None and isinstance(policy, MlpPolicy)
+    if engine == "auto" and device is not None:
+        engine, device = ("auto", None) if device == "cpu" else ("torch", device)
     if device is not None and engine != "torch":
         raise ValueError(f"device is for engine='torch', got device={device!r} with engine={engine!r}")
     if engine == "torch":
+        if fast:
+            raise ValueError("fast=True is for engine='numba'; engine='torch' multiplies whole batches anyway")
         if env.code is None or not isinstance(policy, MlpPolicy):
             raise ValueError(f"engine='torch' needs built-in dynamics and a perceptron; {env.env_id} with {type(policy).__name__} has engine='gymnasium'")
         from certify.smoothing._torch_engine import resolve_device

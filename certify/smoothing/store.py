@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from certify._validate import require_integer_at_least
 from certify.smoothing._plan import CHUNKS, Plan
 from certify.smoothing.returns import Returns
 from certify.smoothing.sampling import plan_sampling, run_plan
@@ -76,13 +77,19 @@ def sample_into_store(
     Raises
     ------
     ValueError
-        If the store is damaged or belongs to another policy, environment, noise or seed.
+        If the store is damaged or belongs to another policy, environment, noise or seed, or the policy is a function of which nothing tells
+        it from others.
     OSError
         If it cannot be written.
     """
-    if isinstance(episodes, bool) or not isinstance(episodes, int) or episodes < 1:
-        raise ValueError(f"episodes must be an integer of at least 1, got {episodes!r}")
+    episodes = require_integer_at_least("episodes", episodes, 1)
+    jobs = require_integer_at_least("jobs", jobs, 1)
     plan, provenance = plan_sampling(policy, env_id, **setting)
+    if not provenance["policy_sha256"]:
+        raise ValueError(
+            f"policy {plan.policy.name} must be a file, a perceptron or 'module:function' to be sampled into a store, which could not tell it from others; "
+            "a CallablePolicy may name its own sha256"
+        )
     wanted = -(-episodes // CHUNKS[plan.engine])
     with _opened(Path(path)) as store:
         _agree(store, provenance, Path(path))
@@ -140,6 +147,7 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
     except sqlite3.Error as error:
         raise OSError(f"store {path} cannot be opened: {error}") from None
     try:
+        _require_own_tables(store, path)
         if store.execute("PRAGMA journal_mode = WAL").fetchone()[0].lower() != "wal":
             store.execute("PRAGMA journal_mode = DELETE")
         store.execute("PRAGMA synchronous = FULL")
@@ -154,6 +162,17 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
         raise ValueError(f"store {path} is not a store of returns: {error}") from None
     finally:
         store.close()
+
+
+def _require_own_tables(store: sqlite3.Connection, path: Path) -> None:
+    """Refuse a database that something else made, before anything is written into it."""
+    tables = {name for (name,) in store.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if not tables <= {"meta", "chunks", "claims"}:
+        raise ValueError(f"store {path} is not a store of returns: it holds the table {min(tables - {'meta', 'chunks', 'claims'})!r}")
+    if "meta" in tables:
+        row = store.execute("SELECT value FROM meta WHERE name = 'format'").fetchone()
+        if row is not None and row[0] != _FORMAT:
+            raise ValueError(f"store {path} must have the format {_FORMAT!r}, got {row[0]!r}")
 
 
 @contextmanager
@@ -236,5 +255,7 @@ def _count(store: sqlite3.Connection) -> int:
 def _returns(store: sqlite3.Connection, provenance: dict[str, Any], engine: str, episodes: int) -> Returns:
     chunks = -(-episodes // CHUNKS[engine])
     rows = store.execute("SELECT returns FROM chunks WHERE number < ? ORDER BY number", (chunks,)).fetchall()
+    if len(rows) != chunks or any(len(row) != 8 * CHUNKS[engine] for (row,) in rows):
+        raise ValueError(f"the store is damaged: it holds {len(rows)} chunks of {chunks}, or one of another length than {CHUNKS[engine]} episodes")
     values = np.frombuffer(b"".join(row for (row,) in rows), "<f8")
     return Returns(values[:episodes], **provenance)

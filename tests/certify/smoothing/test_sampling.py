@@ -298,8 +298,9 @@ def test_a_missing_gpu_is_named() -> None:
     torch = pytest.importorskip("torch", reason="needs the extra [torch]")
     if torch.cuda.is_available():
         pytest.skip("needs a machine without a CUDA device")
-    with pytest.raises(ValueError, match="finds 0 CUDA devices"):
-        sample_returns(SHIPPED, "CartPole-v1", sigma=0.1, episodes=1, seed=0, engine="torch", device="cuda")
+    for engine in ("torch", "auto"):
+        with pytest.raises(ValueError, match="finds 0 CUDA devices"):
+            sample_returns(SHIPPED, "CartPole-v1", sigma=0.1, episodes=1, seed=0, engine=engine, device="cuda")
 
 
 class Recorder:
@@ -372,6 +373,17 @@ def test_any_gymnasium_environment_and_a_function() -> None:
     assert 7 <= returns.values.min() <= returns.values.max() < 13
 
 
+def test_an_object_that_only_acts_is_a_policy() -> None:
+    class Left:
+        def act(self, x: np.ndarray) -> np.ndarray:
+            return np.zeros(len(x), int)
+
+    setting: dict[str, Any] = {"sigma": 0.1, "episodes": 5, "seed": 0}
+    named, plain = sample_returns(Left(), "CartPole-v0", **setting), sample_returns(Left().act, "CartPole-v0", **setting)
+    assert named.policy == "Left"
+    assert named.values.tobytes() == plain.values.tobytes()
+
+
 def test_progress_counts_to_the_end() -> None:
     calls: list[tuple[int, int]] = []
     sample_returns(SHIPPED, "CartPole-v1", sigma=0.2, episodes=600, seed=0, max_steps=5, progress=lambda done, total: calls.append((done, total)))
@@ -396,11 +408,11 @@ BAD = [
     ({"episodes": 0}, "episodes"), ({"episodes": 2.5}, "episodes"), ({"seed": -1}, "seed"), ({"seed": 2**64}, "seed"), ({"seed": 1.5}, "seed"),
     ({"frames": 0}, "frames"), ({"average": 0}, "average"), ({"jobs": 0}, "jobs"), ({"first_episode": -1}, "first_episode"), ({"max_steps": 0}, "max_steps"),
     ({"protocol": "other"}, "protocol must be one of"), ({"noise": "laplace"}, "noise must be one of"), ({"engine": "cuda"}, "engine must be one of"),
-    ({"dtype": "float16"}, "dtype"), ({"device": "cuda"}, "device is for"), ({"env_id": "Nope-v0"}, "Nope"), ({"env_id": "CartPole-v7"}, "v7"),
+    ({"dtype": "float16"}, "dtype"), ({"device": "cuda", "engine": "numba"}, "device is for"), ({"env_id": "Nope-v0"}, "Nope"), ({"env_id": "CartPole-v7"}, "v7"),
     ({"env_id": "not an id"}, "cannot be made"), ({"env_id": 3}, "env_id"), ({"env_id": "FrozenLake-v1"}, "only Box"), ({"policy": 3}, "policy must be"),
     ({"policy": NETS["five"]}, "reads 5 numbers"), ({"policy": NETS["stacked"]}, "frames=5 fits"), ({"policy": NETS["three actions"]}, "3 outputs"),
     ({"policy": NETS["box"]}, "2 discrete actions"), ({"policy": "missing.zip"}, "does not exist"), ({"fast": True, "average": 2}, "fast=True"),
-    ({"fast": True, "policy": len}, "fast=True"), ({"engine": "numba", "policy": len}, "engine='numba'"), ({"engine": "torch", "policy": len}, "engine='torch'"),
+    ({"fast": True, "policy": len}, "fast=True"), ({"fast": True, "engine": "torch"}, "fast=True is for"), ({"engine": "numba", "policy": len}, "engine='numba'"), ({"engine": "torch", "policy": len}, "engine='torch'"),
     ({"average": 2, "policy": len}, "average"), ({"normalisation": Normalisation(np.zeros(3), np.ones(3))}, "normalisation"),
     ({"policy": lambda x: np.full(len(x), 2)}, "integers from 0 to 1"), ({"policy": lambda x: np.zeros((len(x), 2))}, "integers from 0"),
 ]  # fmt: skip

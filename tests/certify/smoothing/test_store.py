@@ -90,6 +90,42 @@ def test_what_is_no_store_is_refused(tmp_path: Path) -> None:
         sample_into_store(tmp_path / "s.db", SHIPPED, "CartPole-v1", episodes=1, colour=1, **SETTING)
 
 
+def test_policies_in_memory_are_told_apart(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    mine, other = (MlpPolicy(tuple(w * factor for w in SHIPPED.weights), SHIPPED.biases) for factor in (1, 2))
+    sample_into_store(path, mine, "CartPole-v1", episodes=1, **SETTING)
+    assert len(sample_into_store(path, MlpPolicy(mine.weights, mine.biases), "CartPole-v1", episodes=2, **SETTING)) == 2
+    with pytest.raises(ValueError, match="policy_sha256"):
+        sample_into_store(path, other, "CartPole-v1", episodes=1, **SETTING)
+    with pytest.raises(ValueError, match="could not tell it from others"):
+        sample_into_store(tmp_path / "t.db", lambda x: [0] * len(x), "CartPole-v1", episodes=1, **SETTING)
+    assert not (tmp_path / "t.db").exists()
+
+
+def test_foreign_and_torn_databases_are_left_alone(tmp_path: Path) -> None:
+    foreign = tmp_path / "accounts.db"
+    with sqlite3.connect(foreign) as store:
+        store.execute("CREATE TABLE accounts (name TEXT)")
+    store.close()
+    before = foreign.read_bytes()
+    for call in (lambda: read_store(foreign), lambda: sample_into_store(foreign, SHIPPED, "CartPole-v1", episodes=1, **SETTING)):
+        with pytest.raises(ValueError, match="holds the table 'accounts'"):
+            call()
+    assert foreign.read_bytes() == before
+    path = tmp_path / "s.db"
+    sample_into_store(path, SHIPPED, "CartPole-v1", episodes=300, **SETTING)
+    with sqlite3.connect(path) as store:
+        store.execute("UPDATE chunks SET returns = substr(returns, 1, 800) WHERE number = 0")
+    store.close()
+    with pytest.raises(ValueError, match="damaged"):
+        read_store(path)
+    with sqlite3.connect(path) as store:
+        store.execute("UPDATE meta SET value = 'lemmata.returns-store/9' WHERE name = 'format'")
+    store.close()
+    with pytest.raises(ValueError, match="must have the format"):
+        read_store(path)
+
+
 def test_a_changed_chunk_is_noticed(tmp_path: Path) -> None:
     """A policy that is not deterministic would give a chunk two contents; the second one is refused, not silently dropped."""
     from certify.smoothing.store import _append, _opened

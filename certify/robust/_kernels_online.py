@@ -174,11 +174,16 @@ def _evaluate(kind: int, phi: Array, mu: Array, theta: Array, ref: Array, sizes:
             total = 0.0
             for a in range(A):
                 p = pi[h, s, a]
+                if eta > 0.0 and ref[h, s, a] > 0.0:
+                    # eta (p log(p/r) - p + r): sums to eta KL, and its rounding does not grow with eta
+                    x = (p - ref[h, s, a]) / ref[h, s, a]
+                    if x > -0.5:
+                        total -= eta * ref[h, s, a] * ((1.0 + x) * math.log1p(x) - x)
+                    else:
+                        total -= eta * ((p * math.log(p / ref[h, s, a]) if p > 0.0 else 0.0) - (p - ref[h, s, a]))
                 if p > 0.0:
                     for i in range(d):
                         total += p * phi[h, s, a, i] * worst[i]
-                    if eta > 0.0:
-                        total -= eta * p * math.log(p / ref[h, s, a])
             value[h, s] = total
 
 

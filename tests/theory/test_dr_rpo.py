@@ -22,6 +22,18 @@ def test_known_softmax(eta, value, policy):
     np.testing.assert_allclose(dr_rpo.softmax_policy(Q, REF, eta), policy, atol=1e-8)
 
 
+def test_divergence_near_and_far_from_the_reference():
+    ref = np.array([0.5, 0.3, 0.2])
+    for small in (1e-3, 1e-6, 1e-9):
+        tilt = small * np.array([1.0, -1.0, 0.0])
+        # second order: half the chi-square distance, next term of third order
+        expected = 0.5 * np.sum(tilt**2 / ref)
+        assert dr_rpo.policy_divergence(ref + tilt, ref) == pytest.approx(expected, rel=10 * small + 1e-6, abs=1e-31)
+    for tiny in (1e-20, 1e-310, 0.0):
+        assert dr_rpo.policy_divergence([1.0 - tiny, tiny], [0.5, 0.5]) == pytest.approx(math.log(2), abs=1e-15)
+    assert dr_rpo.policy_divergence([[0.0, 1.0], [1.0, 0.0]], [1.0, 0.0]).tolist() == [math.inf, 0.0]
+
+
 @pytest.mark.parametrize("eta", [0.05, 0.5, 3.0])
 def test_a_convex_solver_finds_the_softmax(eta):
     rng = np.random.default_rng(0)

@@ -87,6 +87,17 @@ def test_estimates_agree_with_their_plain_twins(divergence, kind):
         assert found == pytest.approx(slow_first_plan(divergence, size, v, weight, 2.0), abs=1e-10)
 
 
+@pytest.mark.parametrize("eta", [1e6, 1e12, 1e15])
+def test_accounts_at_huge_temperatures_are_exact(eta):
+    run = dr_rpo(MODEL, divergence="tv", radius=0.1, temperature=eta, episodes=3, fail_state=3)
+    reference = evaluate_policy(MODEL, np.full((5, 16), 1 / 16), divergence="tv", radius=0.1).value[0, 0]
+    assert run.optimal_value == pytest.approx(reference, abs=1e-6)
+    assert np.all(run.suboptimality >= -1e-12)
+    assert np.all(run.suboptimality <= 10.0 / eta + 1e-12)
+    played = evaluate_policy(MODEL, run.policy, divergence="tv", radius=0.1, temperature=eta).value[0, 0]
+    assert run.value[-1] == pytest.approx(played, abs=1e-12)
+
+
 def test_a_longer_run_begins_as_a_shorter_one():
     short = dr_rpo(MODEL, divergence="tv", radius=RADIUS, episodes=40, seed=5, fail_state=3)
     long = dr_rpo(MODEL, divergence="tv", radius=RADIUS, episodes=80, seed=np.random.SeedSequence(5), fail_state=3)

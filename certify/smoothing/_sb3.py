@@ -65,12 +65,15 @@ def sb3_policy(archive: Archive, *, name: str, sha256: str) -> MlpPolicy | CnnPo
     kwargs = data.get("policy_kwargs") or {}
     _refuse_what_cannot_be_rebuilt(data, kwargs, observation, archive.label)
     tensors = read_state_dict(archive.read("policy.pth"), f"policy.pth of {archive.label}")
+    for key, tensor in tensors.items():  # those of the critic too: nobody saves a damaged network on purpose
+        if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
+            raise ValueError(f"tensor {str(key)[:60]!r} of {archive.label} has weights that are not finite numbers")
     extractor, layers, family = _select(tensors, archive.label)
     activation = _activation(kwargs, family, archive.label)
     head = _head(action, family, kwargs, archive.label)
     try:
         shape = tuple(int(n) for n in observation["_shape"])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, OverflowError, TypeError, ValueError):
         raise ValueError(f"observation_space in {archive.label} has no readable shape") from None
     weights, biases = _layers(tensors, layers, archive.label)
     cnn = {key.removeprefix(extractor): value for key, value in tensors.items() if key.startswith(extractor)}
@@ -95,21 +98,46 @@ def _plain_json(archive: Archive) -> dict[str, Any]:
 
 
 def _refuse_programs(archive: Archive, data: dict[str, Any]) -> None:
-    for key, value in data.items():
-        serialized = value.get(":serialized:") if isinstance(value, dict) else None
-        if serialized is None:
-            continue
+    for key, serialized in _serialized(data):
+        label = f"entry {key[:60]!r} of {archive.label}"
         try:
             raw = base64.b64decode(serialized, validate=True)
         except (TypeError, ValueError, binascii.Error):
-            raise ValueError(f"entry {key[:60]!r} of {archive.label} holds text that is not base64") from None
-        _refuse_names(pickled_names(raw, f"entry {key[:60]!r} of {archive.label}"), f"entry {key[:60]!r} of {archive.label}")
-    for member in archive.members:
-        if member == "policy.pth" or not member.endswith((".pth", ".pt", ".pkl", ".pickle")):
-            continue
+            raise ValueError(f"{label} holds text that is not base64") from None
+        _refuse_names(pickled_names(raw, label), label)
+    for member, info in archive.members.items():
         label = f"member {member[:60]!r} of {archive.label}"
-        for pickle, inner in _pickles(archive.read(member), label):
-            _refuse_names(pickled_names(pickle, inner), inner)
+        if member in ("policy.pth", "data"):
+            continue
+        if member.endswith((".pth", ".pt", ".pkl", ".pickle")):
+            for pickle, inner in _pickles(archive.read(member), label):
+                _refuse_names(pickled_names(pickle, inner), inner)
+        elif info.file_size <= _LIMIT_DATA:
+            _refuse_disguised(archive.read(member), label)
+
+
+def _serialized(data: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the name of every top entry with each pickle below it, however deep."""
+    waiting = list(data.items())
+    while waiting:
+        key, value = waiting.pop()
+        if isinstance(value, dict):
+            if value.get(":serialized:") is not None:
+                yield key, value[":serialized:"]
+            waiting += [(key, inner) for inner in value.values()]
+        elif isinstance(value, list):
+            waiting += [(key, inner) for inner in value]
+
+
+def _refuse_disguised(data: bytes, label: str) -> None:
+    """Refuse a pickle in a member that should be text, such as the version of the library."""
+    if data.startswith(b"\x80"):
+        raise ValueError(f"{label} holds a pickle where text belongs; refused")
+    try:
+        names = list(pickled_names(data, label))
+    except ValueError:
+        return  # text, as it should be
+    _refuse_names(iter(names), label)
 
 
 def _pickles(data: bytes, label: str) -> Iterator[tuple[bytes, str]]:
@@ -207,12 +235,15 @@ def _head(action: dict[str, Any], family: str, kwargs: dict[str, Any], label: st
     kind = str(action.get(":type:", ""))
     try:
         if "discrete.Discrete" in kind:
-            return Head("argmax", start=int(action.get("start", 0)))
+            start = int(action.get("start", 0))
+            if not -(2**31) <= start < 2**31:
+                raise ValueError("start")
+            return Head("argmax", start=start)
         if "box.Box" in kind:
             size = int(np.prod([int(n) for n in action["_shape"]]))
             squash = family == "actor" or kwargs.get("squash_output") is True
             return Head("box", _bounds(action, "low", size), _bounds(action, "high", size), squash)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, OverflowError, TypeError, ValueError):
         raise ValueError(f"action_space in {label} has no readable bounds") from None
     raise ValueError(f"{label} acts in a space of type {kind[:60]}; Discrete and Box can be rebuilt")
 
@@ -232,7 +263,7 @@ def _bounds(action: dict[str, Any], side: str, size: int) -> tuple[float, ...]:
 def _check_sizes(policy: MlpPolicy, inputs: int, action: dict[str, Any], label: str) -> None:
     if policy.inputs != inputs:
         raise ValueError(f"{label} says its observations have {inputs} numbers, but its network reads {policy.inputs}")
-    if policy.head.kind == "argmax" and policy.outputs != int(action.get("n", policy.outputs)):
+    if policy.head.kind == "argmax" and str(action.get("n", policy.outputs)) != str(policy.outputs):
         raise ValueError(f"{label} says it has {action.get('n')} actions, but its network has {policy.outputs} outputs")
 
 

@@ -7,6 +7,7 @@ before memory is taken.  A Python function is named as `module:function`.  PyTor
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -54,7 +55,7 @@ def load_policy(
     OSError
         If the file cannot be read.
     ValueError
-        If the file is damaged, hostile, of an unknown kind, holds a policy that cannot be rebuilt, or would run code without `trust`.
+        If the path is none, or the file is damaged, hostile, of an unknown kind, holds a policy that cannot be rebuilt, or would run code without `trust`.
 
     Examples
     --------
@@ -63,6 +64,8 @@ def load_policy(
     """
     from certify.smoothing._archive import LIMIT_FILE
 
+    if not isinstance(path, str | os.PathLike) or isinstance(os.fspath(path), bytes):
+        raise ValueError(f"path must be that of a policy file or module:function, got {path!r}")
     text, file = str(path), Path(path)
     if not file.is_file() and _FUNCTION.fullmatch(text):
         from certify.smoothing._foreign import callable_policy

@@ -163,6 +163,9 @@ def test_missing_and_unknown_files(tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text("hello there")
     with pytest.raises(ValueError, match="no known kind"):
         load_policy(tmp_path / "text.txt")
+    for nothing in (None, 3, b"policy.zip"):
+        with pytest.raises(ValueError, match="path must be that of a policy file or module:function"):
+            load_policy(nothing)
 
 
 @pytest.mark.parametrize(("weights", "biases", "message"), [

@@ -329,9 +329,9 @@ def equivalent_regularised(
     --------
     >>> from mdps.families import simulated_linear_mdp
     >>> mdp = simulated_linear_mdp(0.2)
-    >>> same = equivalent_regularised(mdp, divergence="tv", radius=0.2)
-    >>> found = exact_value(same.mdp, divergence="tv", penalty=same.penalty)
-    >>> bool(abs(found.value - exact_value(mdp, divergence="tv", radius=0.2).value).max() < 1e-12)
+    >>> same = equivalent_regularised(mdp, divergence="kl", radius=0.2)
+    >>> found = exact_value(same.mdp, divergence="kl", penalty=same.penalty)
+    >>> bool(abs(found.value - exact_value(mdp, divergence="kl", radius=0.2).value).max() < 1e-12)
     True
     """
     problem = pose(mdp, divergence=divergence, penalty=None, radius=radius, temperature=temperature, reference=reference)
@@ -355,7 +355,8 @@ def _multiplier(values: FloatArray, nominal: FloatArray, divergence: str, radius
     """Return the price at which the worst case is that of a radius: 0 where the radius reaches the least value, infinite for radius 0."""
     reached = values if divergence == "tv" else values[nominal > 0]
     low, span = float(reached.min()), float(np.ptp(reached))
-    if span == 0.0:
+    if not nominal[values > low].any():
+        # the nominal law is the worst case at any price
         return 1.0
     if radius == 0.0:
         return math.inf

@@ -120,6 +120,15 @@ def test_the_way_back_from_a_radius_to_a_price(seed, divergence, radius, eta):
     np.testing.assert_allclose(twin.action_value, found.action_value, atol=1e-9)
 
 
+@pytest.mark.parametrize("divergence", DIVERGENCES)
+def test_a_factor_on_the_least_value_has_any_price(divergence):
+    # factors 3 and 4 of the simulated model are Diracs, one of them on the fail state
+    mdp = simulated_linear_mdp(0.2)
+    same = equivalent_regularised(mdp, divergence=divergence, radius=0.2)
+    twin = exact_value(same.mdp, divergence=divergence, penalty=same.penalty)
+    np.testing.assert_allclose(twin.value, exact_value(mdp, divergence=divergence, radius=0.2).value, atol=1e-12)
+
+
 def test_a_radius_that_reaches_the_least_value_has_no_price():
     with pytest.raises(ValueError, match="radius must be below what reaches the least value"):
         equivalent_regularised(random_linear(4, 2, 2, horizon=2, seed=0), divergence="tv", radius=1.0)

@@ -16,12 +16,12 @@ LOSS, CTD0, CTD_LAMBDA, CGTD, CGTD2, TDC = 1, 2, 3, 4, 5, 6
 
 @compiled
 def run_updates(
-    method: int, phi: Any, psi: Any, rewards: Any, dt: Any, decay: Any, weight: Any, memory: float, online: bool, slow: Any, fast: Any, theta: Any, history: Any
+    method: int, phi: Any, psi: Any, rewards: Any, dt: Any, decay: Any, weight: Any, fade: Any, online: bool, slow: Any, fast: Any, theta: Any, history: Any
 ) -> None:
     """Run every episode; `theta` is updated in place and its value after episode e is written to `history[e]`.
 
-    The trace z has the factor memory^dt a unit of time and is fed weight * phi * dt; it is paired with the discounted increment
-    weight * D, so that memory 1 is the stationarity condition of the martingale loss (martingale_td/G5b).
+    The trace z is multiplied by fade[i] before step i (lambda^dt of the step before) and is fed weight * phi * dt; it is paired with the
+    increment weight * D, so that lambda = 1 is the stationarity condition of the martingale loss (martingale_td/G5b).
     """
     paths, nodes, k = phi.shape
     steps = nodes - 1
@@ -39,9 +39,8 @@ def run_updates(
                 for c in range(k):
                     total[c] += weight[i] * phi[p, i, c] * error
             elif method in (CTD_LAMBDA, LOSS):
-                fade = memory ** dt[i - 1] if i > 0 else 1.0
                 for c in range(k):
-                    z[c] = fade * z[c] + weight[i] * phi[p, i, c] * dt[i]
+                    z[c] = fade[i] * z[c] + weight[i] * phi[p, i, c] * dt[i]
                     total[c] += z[c] * weight[i] * error
             else:
                 dot = 0.0

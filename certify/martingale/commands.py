@@ -27,6 +27,7 @@ def critic(
     alpha: Annotated[float, typer.Option(help="Probability of rejecting a correct critic.")] = 0.01,
     reward_rule: Annotated[str, typer.Option(help="trapezoid or left.")] = "trapezoid",
     volatility: Annotated[float | None, typer.Option(help="Volatility of the state: use the test that is valid for any number of paths.")] = None,
+    scale: Annotated[float, typer.Option(help="With --volatility: the variance expected of a sum over all paths, chosen before the data.")] = 1.0,
     trust: Annotated[bool, typer.Option("--trust", help="Allow code in the critic's file to run.")] = False,
     plot: Annotated[Path | None, typer.Option(help="Draw the statistics: .png, .svg or .pdf.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
@@ -46,7 +47,7 @@ def critic(
     functions = [Polynomial({(p[0], p[1]): 1.0}) for p in powers]
     found = test_critic(
         load_paths(paths), _load_critic(critic, trust), tests=functions, alpha=alpha, discount=discount, reward_rule=reward_rule,
-        method="asymptotic" if volatility is None else "mixture", volatility=volatility,
+        method="asymptotic" if volatility is None else "mixture", volatility=volatility, scale=scale,
     )  # fmt: skip
     if plot is not None:
         _draw(found, tests.split(), plot)

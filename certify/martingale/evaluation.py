@@ -7,7 +7,7 @@ weights and its TDC variant, offline (one update an episode) or online (one upda
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from certify._validate import require_choice, require_integer
+from certify.martingale._callables import Features, as_paths, feature_values, function_values
+from certify.martingale.fixed_points import method_name
 from mdps.diffusions.paths import CHUNK, Paths
 from mdps.diffusions.polynomials import Polynomial
 
@@ -24,9 +26,9 @@ FloatArray = NDArray[np.float64]
 METHODS = ("clstd", "martingale-loss", "ctd0", "ctd-lambda", "cgtd", "cgtd2", "tdc")
 REWARD_RULES = ("left", "trapezoid")
 ILL_CONDITIONED = 1e10
+TERMINAL = "where the terminal reward is received"
 
-Features = Sequence[Polynomial] | Callable[[FloatArray, FloatArray], ArrayLike]
-
+OTHER_NAMES = {"lstd": "clstd", "td0": "ctd0", "td-lambda": "ctd-lambda", "gtd": "cgtd", "gtd2": "cgtd2", "ctdc": "tdc"}
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -59,19 +61,22 @@ def evaluate(
     online: bool = False,
     initial: ArrayLike | None = None,
     epochs: int = 1,
+    discounted: bool | None = None,
     jobs: int | None = None,
 ) -> Evaluation:
     """Fit the critic J_th = offset + th' features to trajectories.
 
     Parameters
     ----------
-    paths : Paths
+    paths : Paths, or the arrays (time, state, reward[, terminal])
         Trajectories on one time grid.  With a terminal reward the features must vanish, and the offset equal it, at the last time.
-    features : sequence of Polynomial or callable
-        k polynomials in t and the first state coordinate, or a function of (time (N + 1,), state (n, N + 1, d)) that returns
-        (n, N + 1, k).
+    features : sequence of Polynomial or callable, or callable
+        k polynomials in t and the first state coordinate, or functions of (time (N + 1,), state (n, N + 1, d)) that return
+        (n, N + 1) each; or one function that returns (n, N + 1, k).  In one dimension functions of t and x that broadcast will do, and
+        functions of one point are called point by point (slow).
     method : str
-        One of `METHODS`; `"cgtd"` weighs by the identity, `"cgtd2"` by the inverse of E int xi xi'.
+        One of `METHODS`; `"cgtd"` weighs by the identity, `"cgtd2"` by the inverse of E int xi xi'.  Underscores may stand for hyphens,
+        and the names of `fixed_point` mean the algorithm that ends there.
     step : float or callable
         Step size, or a function of the number of the update from 0; not used by `"clstd"`.
     discount : float
@@ -81,7 +86,7 @@ def evaluate(
     offset : Polynomial or callable, optional
         psi; zero when omitted, and then the terminal reward enters through the last step.
     trace : float, optional
-        lambda in (0, 1] per unit of time, for `"ctd-lambda"`.
+        lambda in [0, 1] per unit of time, for `"ctd-lambda"`; 0 is CTD(0).
     second_step : float or callable, optional
         Step of the fast variable of the gradient methods; ten times `step` when omitted.
     online : bool
@@ -90,6 +95,9 @@ def evaluate(
         Start of the stochastic methods; zero when omitted.
     epochs : int
         Passes over the trajectories for the stochastic methods.
+    discounted : bool, optional
+        Keep the factor e^{-beta t} in the test functions and the loss, as `fixed_point` does.  When omitted it is kept where a terminal
+        reward is given; without one the trajectory is a stretch of an endless one, of which late times count as much as early ones.
     jobs : int, optional
         Threads of CLSTD; the number of cores when omitted.  The result does not depend on it.
 
@@ -100,7 +108,7 @@ def evaluate(
     Raises
     ------
     ValueError
-        If an argument is out of range or missing, features are not finite, or the critic diverges.
+        If an argument is out of range or missing, features are not finite or break the terminal condition, or the critic diverges.
 
     Source: martingale_td, G4 to G8.
 
@@ -114,42 +122,26 @@ def evaluate(
     >>> bool(abs(theta[0] - 0.4) < 0.05)
     True
     """
-    require_choice("method", method, METHODS)
+    method = method_name(method, METHODS, OTHER_NAMES)
     require_choice("reward_rule", reward_rule, REWARD_RULES)
     require_integer("epochs", epochs, minimum=1)
+    paths = as_paths(paths)
     if not 0.0 <= discount < np.inf:
         raise ValueError(f"discount must be a finite rate >= 0, got {discount}")
-    if method == "ctd-lambda" and (trace is None or not 0.0 < trace <= 1.0):
-        raise ValueError(f"trace must be in (0, 1] for ctd-lambda (0 is the method ctd0), got {trace}")
+    if method == "ctd-lambda":
+        if trace is None or not 0.0 <= trace <= 1.0:
+            raise ValueError(f"trace must be in [0, 1] for ctd-lambda, got {trace}")
+        if trace == 0:
+            method = "ctd0"
     if online and method not in ("ctd0", "ctd-lambda"):
         raise ValueError(f"online updates exist for ctd0 and ctd-lambda only, got {method}")
+    if discounted is None:
+        discounted = paths.terminal is not None
     if method == "clstd":
-        return _clstd(paths, features, offset, discount, reward_rule, jobs or os.cpu_count() or 1)
+        return _clstd(paths, features, offset, discount, reward_rule, discounted, jobs or os.cpu_count() or 1)
     if step is None:
         raise ValueError(f"step must be given for {method}")
-    return _stochastic(paths, features, offset, method, step, second_step, discount, reward_rule, trace, online, initial, epochs)
-
-
-def feature_values(features: Features, time: FloatArray, state: FloatArray) -> FloatArray:
-    """Return the features on a block of paths, shape (n, N + 1, k).
-
-    Raises
-    ------
-    ValueError
-        If a callable returns another shape or a value that is not finite.
-    """
-    if callable(features):
-        values = np.asarray(features(time, state), dtype=np.float64)
-        if values.ndim != 3 or values.shape[:2] != state.shape[:2]:
-            raise ValueError(f"features must return shape {(*state.shape[:2], 'k')}, got {values.shape}")
-    else:
-        first = state[:, :, 0]
-        values = np.empty((*first.shape, len(features)))
-        for number, f in enumerate(features):
-            values[:, :, number] = f(time[None, :], first)
-    if not np.isfinite(values).all():
-        raise ValueError(f"features must be finite, got {values[~np.isfinite(values)][0]}")
-    return np.ascontiguousarray(values)
+    return _stochastic(paths, features, offset, method, step, second_step, discount, reward_rule, trace, online, initial, epochs, discounted)
 
 
 def _offset_values(offset: Any, time: FloatArray, state: FloatArray, terminal: FloatArray | None) -> FloatArray:
@@ -159,11 +151,20 @@ def _offset_values(offset: Any, time: FloatArray, state: FloatArray, terminal: F
         if terminal is not None:
             values[:, -1] = terminal
         return values
-    raw = offset(time[None, :], state[:, :, 0]) if isinstance(offset, Polynomial) else offset(time, state)
-    values = np.array(np.broadcast_to(np.asarray(raw, dtype=np.float64), state.shape[:2]))
-    if not np.isfinite(values).all():
-        raise ValueError(f"offset must be finite, got {values[~np.isfinite(values)][0]}")
+    values = np.array(function_values("offset", offset, time, state))
+    if terminal is not None:
+        gap = float(np.max(np.abs(values[:, -1] - terminal)))
+        if gap > 1e-6 * max(1.0, float(np.max(np.abs(terminal)))):
+            raise ValueError(f"offset must equal the terminal reward at the last time, it differs by up to {gap:.3g}")
     return values
+
+
+def _require_vanishing(phi: FloatArray, reason: str) -> None:
+    """Refuse features that do not vanish at the last time: the critic would then disagree with what was received there."""
+    end, size = np.abs(phi[:, -1]).max(axis=0), np.abs(phi).max(axis=(0, 1))
+    bad = np.flatnonzero(end > 1e-9 * size)
+    if bad.size:
+        raise ValueError(f"features must vanish at the last time {reason}, feature {bad[0]} is up to {end[bad[0]]:.3g} there")
 
 
 def step_rewards(reward: FloatArray, dt: FloatArray, discount: float, rule: str) -> FloatArray:
@@ -179,17 +180,19 @@ def td_errors(values: FloatArray, reward: FloatArray, time: FloatArray, discount
     return np.asarray(np.exp(-discount * dt) * values[:, 1:] - values[:, :-1] + step_rewards(reward, dt, discount, rule))
 
 
-def _clstd(paths: Paths, features: Features, offset: Any, discount: float, rule: str, jobs: int) -> Evaluation:
+def _clstd(paths: Paths, features: Features, offset: Any, discount: float, rule: str, discounted: bool, jobs: int) -> Evaluation:
     """Accumulate A and b chunk by chunk in a fixed order and solve."""
     from certify.martingale._kernels_td import accumulate
 
     dt = np.diff(paths.time)
     decay = np.exp(-discount * dt)
-    weight = np.ones(dt.size) if paths.terminal is None else np.exp(-discount * (paths.time[:-1] - paths.time[0]))
+    weight = np.exp(-discount * (paths.time[:-1] - paths.time[0])) if discounted else np.ones(dt.size)
 
     def part(start: int) -> tuple[FloatArray, FloatArray]:
         block = slice(start, min(start + CHUNK, paths.count))
         phi = feature_values(features, paths.time, paths.state[block])
+        if paths.terminal is not None:
+            _require_vanishing(phi, TERMINAL)
         psi = _offset_values(offset, paths.time, paths.state[block], None if paths.terminal is None else paths.terminal[block])
         matrix, vector = np.zeros((phi.shape[2], phi.shape[2])), np.zeros(phi.shape[2])
         accumulate(phi, psi, np.ascontiguousarray(paths.reward[block]), dt, decay, weight, rule == "trapezoid", matrix, vector)
@@ -222,11 +225,13 @@ def _schedule(name: str, step: float | Callable[[int], float], count: int) -> Fl
 
 def _stochastic(
     paths: Paths, features: Features, offset: Any, method: str, step: Any, second_step: Any, discount: float, rule: str, trace: float | None, online: bool,
-    initial: ArrayLike | None, epochs: int,
+    initial: ArrayLike | None, epochs: int, discounted: bool,
 ) -> Evaluation:
     from certify.martingale._kernels_td import run_updates
 
     phi = feature_values(features, paths.time, paths.state)
+    if paths.terminal is not None or method == "martingale-loss":
+        _require_vanishing(phi, TERMINAL if paths.terminal is not None else "for the martingale loss, which needs the outcome of each path")
     psi = _offset_values(offset, paths.time, paths.state, paths.terminal)
     k = phi.shape[2]
     theta = np.zeros(k) if initial is None else np.array(initial, dtype=np.float64)
@@ -240,8 +245,11 @@ def _stochastic(
     history = np.empty((episodes, k))
     memory = 1.0 if method == "martingale-loss" else (trace or 0.0)
     decay = np.exp(-discount * dt)
-    weight = np.exp(-discount * (paths.time - paths.time[0]))
-    run_updates(METHODS.index(method), phi, psi, rewards, dt, decay, weight, memory, online, slow, fast, theta, history)
+    weight = np.exp(-discount * (paths.time[:-1] - paths.time[0])) if discounted else np.ones(dt.size)
+    fade = memory ** np.concatenate(([0.0], dt[:-1]))
+    if not discounted:
+        fade[1:] *= decay[:-1]  # the classical trace, paired with undiscounted increments
+    run_updates(METHODS.index(method), phi, psi, rewards, dt, decay, weight, fade, online, slow, fast, theta, history)
     if not np.isfinite(theta).all():
         raise ValueError(f"step must be small enough for {method}: the parameters diverged with steps up to {slow.max():g}")
     return Evaluation(theta, method, episodes, history, float("nan"), k, 0.0)

@@ -22,7 +22,7 @@ from mdps.diffusions.polynomials import Polynomial
 
 __all__ = ["METHODS", "REWARD_RULES", "WEIGHTS", "FixedPoint", "fixed_point"]
 
-METHODS = ("mstde", "martingale-loss", "td0", "lstd", "td-lambda", "gtd")
+METHODS = ("mstde", "martingale-loss", "td0", "lstd", "td-lambda", "gtd", "gtd2", "tdc")
 REWARD_RULES = ("left", "trapezoid")
 WEIGHTS = ("identity", "gram")
 NODES = 48
@@ -71,14 +71,16 @@ def fixed_point(
     features : sequence of Polynomial
         phi, k polynomials in t and x; with a horizon they must vanish at it.
     method : str
-        `"mstde"` (mean-square TD error), `"martingale-loss"`, `"td0"` or `"lstd"` (the same equations), `"td-lambda"`, `"gtd"`.
+        `"mstde"` (mean-square TD error), `"martingale-loss"`, `"td0"` or `"lstd"` (the same equations), `"td-lambda"`, `"gtd"`, and
+        `"gtd2"` or `"tdc"` for `"gtd"` with the weight `"gram"`.  Underscores may stand for hyphens, and the names of the algorithms of
+        `evaluate` (`"ctd0"`, `"clstd"`, `"ctd-lambda"`, `"cgtd"`, `"cgtd2"`) mean the point where each of them ends.
     steps : int, optional
         Number N of equal steps on [0, T], or for an endless stationary model the number of steps per unit of time; None gives the
         limit of small steps.
     offset : Polynomial, optional
         psi; with a horizon it must equal the terminal reward at it.  The terminal reward itself when omitted.
     trace : number, optional
-        lambda in (0, 1] per unit of time, for `"td-lambda"`.
+        lambda in [0, 1] per unit of time, for `"td-lambda"`; 0 is TD(0).
     tests : sequence of Polynomial, optional
         Test functions xi for `"gtd"`; the features when omitted.
     weight : str
@@ -95,8 +97,8 @@ def fixed_point(
     Raises
     ------
     ValueError
-        If a name is unknown, the features or the offset break the terminal condition, `trace` is missing or outside (0, 1], or the
-        normal equations are singular (their rank is reported).
+        If a name is unknown, the features or the offset break the terminal condition or depend on time without a horizon, `trace` is
+        missing or outside [0, 1], an endless model is not stationary, or the normal equations are singular (their rank is reported).
 
     Source: martingale_td, G3, G4, G5, G5b, G6.
 
@@ -108,21 +110,24 @@ def fixed_point(
     >>> [str(fixed_point(model, [(1 - t) * x**2], method=m).exact[0]) for m in ("mstde", "martingale-loss", "td0")]
     ['-6', '15/2', '9']
     """
-    require_choice("method", method, METHODS)
+    method = method_name(method, METHODS, {"ctd0": "td0", "clstd": "lstd", "ctd-lambda": "td-lambda", "cgtd": "gtd", "cgtd2": "gtd2"})
     require_choice("reward_rule", reward_rule, REWARD_RULES)
     require_choice("weight", weight, WEIGHTS)
     if steps is not None:
         require_integer("steps", steps, minimum=1)
-    if not features:
-        raise ValueError("features must hold at least one polynomial, got none")
-    phi = list(features)
-    psi = model.terminal if offset is None else offset
-    _check_terminal(model, phi, psi)
-    if method == "td-lambda" and (trace is None or not 0 < trace <= 1):
-        raise ValueError(f"trace must be in (0, 1] for td-lambda (0 is the method td0), got {trace}")
+    if not isinstance(model, BrownianMotion | OrnsteinUhlenbeck):
+        raise ValueError(f"model must be a BrownianMotion or an OrnsteinUhlenbeck, which map polynomials to polynomials; got {type(model).__name__}")
+    phi = _polynomials("features", features)
+    psi = model.terminal if offset is None else _polynomials("offset", [offset])[0]
+    xi = phi if tests is None else _polynomials("tests", tests)
+    _check_terminal(model, phi, psi, xi)
+    if method == "td-lambda":
+        if trace is None or not 0 <= trace <= 1:
+            raise ValueError(f"trace must be in [0, 1] for td-lambda, got {trace}")
+        if trace == 0:
+            method = "td0"
     if method in ("martingale-loss", "td-lambda") and model.horizon is None:
         raise ValueError(f"method {method} needs a model with a horizon")
-    xi = phi if tests is None else list(tests)
     grid = _Grid(model, phi, psi, steps, reward_rule, discounted) if steps is not None else None
     limit = _Limit(model, phi, psi, discounted)
     source: Any = grid or limit
@@ -135,12 +140,31 @@ def fixed_point(
     elif method == "td-lambda":
         a, b = source.traced(trace)
     else:
-        a, b = _weighted(source, xi, weight)
+        a, b = _weighted(source, xi, weight if method == "gtd" else "gram")
     return _solve(a, b, method, steps)
 
 
-def _check_terminal(model: Model, phi: list[Polynomial], psi: Polynomial) -> None:
+def method_name(name: Any, allowed: Sequence[str], others: dict[str, str]) -> str:
+    """Return the method that a name means: one of `allowed`, in any case and with `_` for `-`, or one of the other names for it."""
+    spelled = str(name).lower().replace("_", "-")
+    meant = others.get(spelled, spelled)
+    require_choice("method", meant if meant in allowed else name, allowed)
+    return meant
+
+
+def _polynomials(name: str, given: Any) -> list[Polynomial]:
+    found = [given] if isinstance(given, Polynomial) else list(given) if isinstance(given, Sequence) else []
+    if not found or not all(isinstance(f, Polynomial) for f in found):
+        raise ValueError(f"{name} must be polynomials in t and x, at least one, got {given!r}: expectations of other functions have no exact form here")
+    return found
+
+
+def _check_terminal(model: Model, phi: list[Polynomial], psi: Polynomial, xi: list[Polynomial]) -> None:
     if model.horizon is None:
+        if model.start is not None:
+            raise ValueError(f"model must be stationary (start=None) without a horizon, got start {model.start}")
+        if any(i for f in [*phi, psi, *xi] for i, _ in f.terms):
+            raise ValueError("features, offset and tests must not depend on t without a horizon")
         return
     end = model.horizon
     for number, f in enumerate(phi):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -70,7 +72,9 @@ BAD = [
     ({"method": "td0", "reward_rule": "right"}, "reward_rule"),
     ({"method": "gtd", "weight": "none"}, "weight"),
     ({"method": "td-lambda"}, "trace"),
-    ({"method": "td-lambda", "trace": 0.0}, "td0"),
+    ({"method": "td-lambda", "trace": -0.1}, "trace"),
+    ({"method": "td0", "features": [lambda t, x: x]}, "polynomials"),
+    ({"method": "gtd", "tests": []}, "tests"),
     ({"method": "td-lambda", "trace": 1.5}, "trace"),
     ({"method": "td0", "steps": 0}, "steps"),
     ({"method": "td0", "offset": X**3}, "offset"),
@@ -295,3 +299,50 @@ def test_polynomials_in_fixed_points_may_have_any_number_type():
     assert exact.exact is not None
     assert floats.exact is None
     assert floats.theta[0] == pytest.approx(float(exact.exact[0]), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--paths", "none.npz"], "none.npz"),
+        (["--paths", "text.npz"], "npz"),
+        (["--paths", "nan.npz"], "finite"),
+        (["--tests", "0"], "tests"),
+        (["--tests", "0,-1"], "tests"),
+        (["--tests", ""], "tests"),
+        (["--alpha", "1.5"], "alpha"),
+        (["--discount", "nan"], "discount"),
+        (["--reward-rule", "right"], "reward_rule"),
+        (["--volatility", "-1"], "volatility"),
+        (["--volatility", "1", "--scale", "0"], "scale"),
+        (["--critic", "critics_of_bad_input:broken"], "critic"),
+        (["--plot", "missing/z.png"], "plot"),
+    ],
+)
+def test_the_command_refuses_bad_input_in_one_line(tmp_path, monkeypatch, capsys, options, message):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "critics_of_bad_input.py").write_text("def right(t, x): return 0.4 * x**2 + 0.392\ndef broken(t, x): return x[0, 0, 0, 0]\n")
+    save_paths(tmp_path / "paths.npz", MODEL.sample(paths=20, steps=4, duration=1.0, seed=1))
+    (tmp_path / "text.npz").write_text("x")
+    np.savez(tmp_path / "nan.npz", time=[0.0, 1.0], state=[[0.0, np.nan]], reward=[[0.0, 0.0]])
+    given = {"--paths": "paths.npz", "--critic": "critics_of_bad_input:right", "--discount": "0.5"} | dict(zip(options[::2], options[1::2], strict=True))
+    with pytest.raises(SystemExit) as stop:
+        main(["certify", "critic", *(word for pair in given.items() for word in pair)])
+    error = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert message in error
+    assert error.strip().count("\n") == 0
+
+
+def test_the_command_runs_the_test_for_any_number_of_paths(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "critics_of_any_number.py").write_text("def wrong(t, x): return 0.8 * x**2 + 0.9\n")
+    save_paths(tmp_path / "paths.npz", MODEL.sample(paths=1000, steps=100, duration=1.0, seed=1))
+    with pytest.raises(SystemExit) as stop:
+        main(["certify", "critic", "--paths", "paths.npz", "--critic", "critics_of_any_number:wrong", "--discount", "0.5", "--volatility", "0.7", "--scale", "100",
+              "--tests", "0,0", "--json"])
+    facts = json.loads(capsys.readouterr().out)
+    assert stop.value.code == 1
+    assert (facts["method"], facts["verdict"]) == ("mixture", "rejected")

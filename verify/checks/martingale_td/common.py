@@ -47,11 +47,12 @@ def integrate(f: Any, low: float, high: float, nodes: int = 40) -> Any:
     return sum(weight * f(float(point)) for point, weight in legendre(low, high, nodes))
 
 
-def normal_equations_by_hand(model: Any, phi: Sequence[Polynomial], psi: Polynomial, *, second_order: float = 1.0, nodes: int = 40) -> tuple[Any, Any]:
+def normal_equations_by_hand(model: Any, phi: Sequence[Polynomial], psi: Polynomial, *, second_order: float = 1.0, law: Any = None, nodes: int = 40) -> tuple[Any, Any]:
     """Return A and b of TD(0) in the limit by quadrature over the Gaussian law of the state, with derivatives written out.
 
-    `second_order` scales the second-derivative term; 1 is right.
+    `second_order` scales the second-derivative term, and `law` is the model whose states are averaged over; 1 and the model itself are right.
     """
+    law = model if law is None else law
     hermite, weights = np.polynomial.hermite_e.hermegauss(24)
     weights = weights / weights.sum()
     kappa, square, beta = getattr(model, "kappa", 0.0), float(model.diffusion_square()), float(model.discount)
@@ -62,8 +63,8 @@ def normal_equations_by_hand(model: Any, phi: Sequence[Polynomial], psi: Polynom
         return f.derivative("t")(t, x) - kappa * x * slope(t, x) + 0.5 * second_order * square * slope.derivative("x")(t, x) - beta * f(t, x)
 
     def at(t: float) -> Any:
-        centre = float(model.mean(X, t))
-        spread = math.sqrt(max(float(model.mean(X * X, t)) - centre**2, 0.0))
+        centre = float(law.mean(X, t))
+        spread = math.sqrt(max(float(law.mean(X * X, t)) - centre**2, 0.0))
         x = centre + spread * hermite
         features = np.array([f(t, x) for f in phi])
         images = np.array([residual(f, t, x) for f in phi] + [residual(psi, t, x) + model.reward(t, x)])

@@ -75,16 +75,40 @@ def _load_critic(name: str, trust: bool) -> Any:
             import torch
         except ImportError:
             raise ImportError("a critic in a file needs the extra [torch]: pip install 'lemmata[torch]'") from None
-        return torch.jit.load(name, map_location="cpu")
+        try:
+            return torch.jit.load(name, map_location="cpu")
+        except (RuntimeError, ValueError, OSError) as error:
+            raise ValueError(f"critic must be a TorchScript file, {name} cannot be read: {str(error).splitlines()[0]}") from None
     module, _, function = name.partition(":")
     if not function:
         raise ValueError(f"critic must be module:function or an existing file, got {name!r}")
     if "" not in sys.path:
         sys.path.insert(0, "")
     try:
-        return getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"critic must be module:function, {name!r} cannot be loaded: {error}") from None
+        found = getattr(importlib.import_module(module), function)
+    except Exception as error:  # a user's module may fail in any way, and status 1 is for a rejected critic
+        raise ValueError(f"critic must be module:function, {name!r} cannot be loaded: {_first_line(error)}") from None
+    if not callable(found):
+        raise ValueError(f"critic must be module:function, {name!r} is no function but {type(found).__name__}")
+    return found if hasattr(found, "forward") else _guarded(found)
+
+
+def _guarded(function: Any) -> Any:
+    """Return the function with every failure turned into one that is reported; those of calling it in another style pass."""
+
+    def critic(time: Any, state: Any) -> Any:
+        try:
+            return function(time, state)
+        except (TypeError, ValueError, IndexError, AttributeError):
+            raise
+        except Exception as error:
+            raise ValueError(f"critic fails with {_first_line(error)}") from None
+
+    return critic
+
+
+def _first_line(error: Exception) -> str:
+    return (f"{type(error).__name__}: {error}".splitlines() or [""])[0]
 
 
 def _print(found: CriticTest, names: list[str]) -> None:

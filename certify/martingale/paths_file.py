@@ -79,4 +79,6 @@ def load_paths(path: str | Path) -> Paths:
             members = {name: data[name] for name in names}
     except (zipfile.BadZipFile, KeyError, EOFError) as error:
         raise ValueError(f"paths must be an .npz archive, {source} is not: {error}") from None
+    except ValueError as error:
+        raise error if str(error).startswith("paths must") else ValueError(f"paths must hold arrays of numbers, {source} does not: {error}") from None
     return Paths(members["time"], members["state"], members["reward"], members.get("terminal"))

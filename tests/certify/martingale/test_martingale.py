@@ -316,13 +316,22 @@ def test_polynomials_in_fixed_points_may_have_any_number_type():
         (["--volatility", "-1"], "volatility"),
         (["--volatility", "1", "--scale", "0"], "scale"),
         (["--critic", "critics_of_bad_input:broken"], "critic"),
+        (["--critic", "critics_of_bad_input:dividing"], "critic"),
+        (["--critic", "critics_of_bad_input:number"], "critic"),
+        (["--critic", "critic_with_a_typo:right"], "critic"),
+        (["--paths", "object.npz"], "paths"),
         (["--plot", "missing/z.png"], "plot"),
     ],
 )
 def test_the_command_refuses_bad_input_in_one_line(tmp_path, monkeypatch, capsys, options, message):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    (tmp_path / "critics_of_bad_input.py").write_text("def right(t, x): return 0.4 * x**2 + 0.392\ndef broken(t, x): return x[0, 0, 0, 0]\n")
+    (tmp_path / "critics_of_bad_input.py").write_text(
+        "def right(t, x): return 0.4 * x**2 + 0.392\ndef broken(t, x): return x[0, 0, 0, 0]\n"
+        "def dividing(t, x): return 1 / 0\nnumber = 3\n"
+    )
+    (tmp_path / "critic_with_a_typo.py").write_text("def right(t, x: return 0\n")
+    np.savez(tmp_path / "object.npz", time=np.array([{}], dtype=object), state=[[0.0]], reward=[[0.0]])
     save_paths(tmp_path / "paths.npz", MODEL.sample(paths=20, steps=4, duration=1.0, seed=1))
     (tmp_path / "text.npz").write_text("x")
     np.savez(tmp_path / "nan.npz", time=[0.0, 1.0], state=[[0.0, np.nan]], reward=[[0.0, 0.0]])
@@ -346,3 +355,15 @@ def test_the_command_runs_the_test_for_any_number_of_paths(tmp_path, monkeypatch
     facts = json.loads(capsys.readouterr().out)
     assert stop.value.code == 1
     assert (facts["method"], facts["verdict"]) == ("mixture", "rejected")
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.load`:DeprecationWarning")
+def test_a_file_that_is_no_torchscript_is_refused(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("torch", reason="needs the extra [torch]")
+    monkeypatch.chdir(tmp_path)
+    save_paths(tmp_path / "paths.npz", MODEL.sample(paths=5, steps=4, duration=1.0, seed=1))
+    (tmp_path / "critic.pt").write_text("nothing")
+    with pytest.raises(SystemExit) as stop:
+        main(["certify", "critic", "--paths", "paths.npz", "--critic", "critic.pt", "--trust"])
+    assert stop.value.code == 2
+    assert "TorchScript" in capsys.readouterr().err

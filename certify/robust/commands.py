@@ -29,7 +29,10 @@ def robust(
     penalty: Annotated[float | None, typer.Option(help="Price of a unit of divergence, in the place of a radius.")] = None,
     discount: Annotated[float | None, typer.Option(help="Discount of the model, below 1.")] = None,
     horizon: Annotated[int | None, typer.Option(help="Number of steps, in the place of a discount.")] = None,
-    rectangular: Annotated[str, typer.Option(help="sa: nature answers every action; s: it has one budget in every state.")] = "sa",
+    rectangular: Annotated[
+        str | None,
+        typer.Option(help="sa (the default): nature answers every action; s: it has one budget in every state.  Linear models have a set for each factor."),
+    ] = None,
     tolerance: Annotated[float, typer.Option(help="Largest error of the values, relative to max(1, |V|).")] = 1e-8,
     method: Annotated[
         str | None, typer.Option(help="With --dataset: r2pvi (the default with a penalty), drpvi (with a radius of tv), drvi-l (of kl), pevi or va-drpvi.")
@@ -50,23 +53,24 @@ def robust(
     if plot is not None and plot.suffix.lower() not in _PLOTS:
         raise ValueError(f"plot must end in {', '.join(_PLOTS)}, got {plot}")
     if mdp is not None:
-        model, ended = _model(mdp, discount, horizon)
-        found = _solve(model, ended, divergence, radius, penalty, rectangular, tolerance)
-        facts, values = _model_facts(mdp, model, found, radius, penalty), (found.value, found.lower, found.upper)
+        model = _model(mdp, discount, horizon)
+        if hasattr(model, "factors"):
+            facts, values = _linear(mdp, model, divergence, radius, penalty, rectangular)
+        else:
+            found = _solve(model, divergence, radius, penalty, rectangular or "sa", tolerance)
+            facts, values = _model_facts(mdp, model, found, radius, penalty), (found.value, found.lower, found.upper)
     else:
         assert dataset is not None
-        if discount is not None or horizon is not None or rectangular != "sa":
+        if discount is not None or horizon is not None or rectangular is not None:
             raise ValueError("discount, horizon and rectangular are for --mdp; a dataset has its own horizon and factors")
         learned = _learn(dataset, divergence, radius, penalty, method, ridge, beta, delta)
         facts, values = learned.to_json(), (learned.lower, learned.lower, learned.upper)
     _report(facts, values, json_, out, plot)
 
 
-def _model(name: str, discount: float | None, horizon: int | None) -> tuple[Any, Any]:
-    """Return the model, and which states are over: absorbing without reward under every action."""
+def _model(name: str, discount: float | None, horizon: int | None) -> Any:
+    """Return the model of an environment or a file."""
     import importlib
-
-    import numpy as np
 
     import mdps
 
@@ -85,17 +89,52 @@ def _model(name: str, discount: float | None, horizon: int | None) -> tuple[Any,
             model = mdps.FiniteHorizonMDP(model.transition, rewards, horizon=horizon, initial=model.initial, action_mask=model.action_mask)
     else:
         model = mdps.from_gymnasium(name, discount=discount, horizon=horizon)
-    first = model.stage(0) if isinstance(model, mdps.FiniteHorizonMDP) else model
-    stay = np.array([[first.kernel(s, a)[s] for a in range(first.n_actions)] for s in range(first.n_states)])
-    return model, (stay == 1.0).all(axis=1) & (first.expected_reward == 0.0).all(axis=1)
+    return model
 
 
-def _solve(model: Any, ended: Any, divergence: str, radius: float | None, penalty: float | None, rectangular: str, tolerance: float) -> RobustSolution:
+def _ended(model: Any) -> Any:
+    """Return which states are over: absorbing without reward under every action, at every step."""
+    import numpy as np
+
+    import mdps
+
+    stages = [model]
+    if isinstance(model, mdps.FiniteHorizonMDP):
+        stages = [model.stage(h) for h in range(1 if model.is_stationary else model.horizon)]
+    ended = np.ones(model.n_states, dtype=bool)
+    for stage in stages:
+        ended &= (stage.expected_reward == 0.0).all(axis=1)
+        for s in np.flatnonzero(ended):
+            ended[s] = all(stage.kernel(s, a)[s] == 1.0 for a in range(stage.n_actions))
+    return ended
+
+
+def _linear(
+    name: str, model: Any, divergence: str, radius: float | None, penalty: float | None, rectangular: str | None
+) -> tuple[dict[str, Any], tuple[Any, Any, Any]]:
+    """Solve a linear model with a set around every factor."""
+    from certify.robust import exact_value
+
+    if rectangular is not None:
+        raise ValueError(f"rectangular is for tabular models; {name} is linear and has a set around every factor, got {rectangular!r}")
+    found = exact_value(model, divergence=divergence, radius=radius, penalty=penalty)
+    start = model.initial
+    facts: dict[str, Any] = {
+        "model": name, "divergence": divergence, "radius": _plain(radius), "penalty": _plain(penalty), "rectangular": "d", "discount": None,
+        "horizon": model.horizon, "value": found.value.tolist(), "lower": found.lower.tolist(), "upper": found.upper.tolist(),
+        "policy": found.policy.tolist(), "error": float((found.upper - found.lower).max()), "iterations": model.horizon, "status": "converged",
+        "initial_value": None if start is None else float(start @ found.value[0]),
+    }  # fmt: skip
+    return facts, (found.value, found.lower, found.upper)
+
+
+def _solve(model: Any, divergence: str, radius: float | None, penalty: float | None, rectangular: str, tolerance: float) -> RobustSolution:
     """Solve with sets around the states that are not over: what has ended cannot be changed."""
     import numpy as np
 
     from mdps.robust import solve
 
+    ended = _ended(model)
     shape = (model.n_states, model.n_actions) if rectangular == "sa" else (model.n_states,)
     live = np.broadcast_to(~ended[:, None] if rectangular == "sa" else ~ended, shape)
     sizes: dict[str, Any] = {

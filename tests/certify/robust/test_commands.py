@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from certify.robust import sample_dataset, save_dataset
-from mdps import from_gymnasium
-from mdps.families import random_linear
+from certify.robust import exact_value, sample_dataset, save_dataset
+from mdps import FiniteHorizonMDP, from_gymnasium
+from mdps.families import random_linear, simulated_linear_mdp
+from mdps.formats import save_model
 from mdps.robust import solve
 from verify.cli import main
 
@@ -40,6 +41,35 @@ def test_table_and_horizon(capsys):
     code, streams = lemmata(capsys, "--mdp", "FrozenLake-v1", "--horizon", "4", "--divergence", "tv", "--penalty", "0.5")
     assert code == 0
     assert "value of the initial distribution" in streams.out
+
+
+def test_a_linear_model_has_a_set_around_every_factor(capsys, tmp_path):
+    model, path = simulated_linear_mdp(0.2), tmp_path / "linear.npz"
+    save_model(path, model)
+    code, streams = lemmata(capsys, "--mdp", str(path), "--divergence", "kl", "--radius", "0.1", "--json", "--plot", str(tmp_path / "plot.png"))
+    assert code == 0
+    facts = json.loads(streams.out)
+    exact = exact_value(model, divergence="kl", radius=0.1)
+    np.testing.assert_allclose(facts["value"], exact.value)
+    assert facts["policy"] == exact.policy.tolist()
+    assert facts["rectangular"] == "d"
+    code, streams = lemmata(capsys, "--mdp", str(path), "--divergence", "tv", "--penalty", "0.5")
+    assert code == 0
+    assert "value of the initial distribution: 0.49975" in streams.out
+    code, streams = lemmata(capsys, "--mdp", str(path), "--divergence", "kl", "--radius", "0.1", "--rectangular", "s")
+    assert code == 2
+    assert "rectangular is for tabular models" in streams.err
+
+
+def test_a_state_that_is_over_at_the_first_step_only_keeps_its_sets(capsys, tmp_path):
+    # state 1 stays put for nothing at the first step and pays at the second, where nature may lead it on
+    kernel = np.array([[[[0.5, 0.5]], [[0.0, 1.0]]], [[[0.5, 0.5]], [[0.5, 0.5]]], [[[1.0, 0.0]], [[0.0, 1.0]]]])
+    reward = np.array([[[0.0], [0.0]], [[0.0], [0.0]], [[0.0], [1.0]]])
+    model, path = FiniteHorizonMDP(kernel, reward, horizon=3), tmp_path / "staged.npz"
+    save_model(path, model)
+    code, streams = lemmata(capsys, "--mdp", str(path), "--divergence", "kl", "--radius", "0.1", "--json")
+    assert code == 0
+    np.testing.assert_allclose(json.loads(streams.out)["value"], solve(model, divergence="kl", radius=0.1).value, atol=1e-7)
 
 
 def test_a_dataset_is_certified(capsys, tmp_path):

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from certify._validate import require_choice, require_open_unit, require_real
 from certify.martingale._callables import Features, as_paths, feature_values, function_values
-from certify.martingale.evaluation import REWARD_RULES, step_rewards, td_errors
+from certify.martingale.evaluation import REWARD_RULES, require_rate, step_rewards, td_errors
 from mdps.diffusions.paths import Paths
 
 __all__ = ["METHODS", "CriticTest", "test_critic"]
@@ -144,8 +144,7 @@ def test_critic(
     require_choice("method", method, METHODS)
     require_choice("reward_rule", reward_rule, REWARD_RULES)
     require_open_unit("alpha", alpha)
-    if not 0.0 <= discount < math.inf:
-        raise ValueError(f"discount must be a finite rate >= 0, got {discount}")
+    require_rate(discount)
     if method == "mixture" and volatility is None and variance is None:
         raise ValueError("volatility or variance must be given for the method 'mixture'")
     require_real("scale", scale, above=0.0)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from certify._validate import require_choice, require_integer
+from certify._validate import require_choice, require_integer, require_real
 from certify.martingale._callables import Features, as_paths, feature_values, function_values
 from certify.martingale.fixed_points import method_name
 from mdps.diffusions.paths import CHUNK, Paths
@@ -108,7 +108,8 @@ def evaluate(
     Raises
     ------
     ValueError
-        If an argument is out of range or missing, features are not finite or break the terminal condition, or the critic diverges.
+        If an argument is out of range or missing, features are not finite, break the terminal condition or are not identified by the
+        paths (the rank is reported), or the critic diverges.
 
     Source: martingale_td, G4 to G8.
 
@@ -126,10 +127,11 @@ def evaluate(
     require_choice("reward_rule", reward_rule, REWARD_RULES)
     require_integer("epochs", epochs, minimum=1)
     paths = as_paths(paths)
-    if not 0.0 <= discount < np.inf:
-        raise ValueError(f"discount must be a finite rate >= 0, got {discount}")
+    if jobs is not None:
+        require_integer("jobs", jobs, minimum=1)
+    require_rate(discount)
     if method == "ctd-lambda":
-        if trace is None or not 0.0 <= trace <= 1.0:
+        if trace is None or not 0.0 <= require_real("trace", trace) <= 1.0:
             raise ValueError(f"trace must be in [0, 1] for ctd-lambda, got {trace}")
         if trace == 0:
             method = "ctd0"
@@ -142,6 +144,12 @@ def evaluate(
     if step is None:
         raise ValueError(f"step must be given for {method}")
     return _stochastic(paths, features, offset, method, step, second_step, discount, reward_rule, trace, online, initial, epochs, discounted)
+
+
+def require_rate(discount: Any) -> None:
+    """Refuse a discount that is no finite rate >= 0."""
+    if require_real("discount", discount) < 0.0:
+        raise ValueError(f"discount must be a finite rate >= 0, got {discount}")
 
 
 def _offset_values(offset: Any, time: FloatArray, state: FloatArray, terminal: FloatArray | None) -> FloatArray:
@@ -207,16 +215,24 @@ def _clstd(paths: Paths, features: Features, offset: Any, discount: float, rule:
     else:
         parts = [part(start) for start in starts]
     a, b = sum((p[0] for p in parts[1:]), parts[0][0]), sum((p[1] for p in parts[1:]), parts[0][1])
-    scale = np.sqrt(np.maximum(np.abs(np.diag(a)), np.finfo(float).tiny))
+    size = np.sqrt(np.abs(np.diag(a)))
+    scale = np.where(size > 0.0, size, 1.0)
     balanced = a / np.outer(scale, scale)
     condition, rank = float(np.linalg.cond(balanced)), int(np.linalg.matrix_rank(balanced, tol=1e-10))
     ridge = 0.0 if condition <= ILL_CONDITIONED else 1e-10
-    theta = np.linalg.solve(balanced + ridge * np.eye(len(b)), b / scale) / scale
+    target = b / scale
+    weights = np.linalg.solve(balanced + ridge * np.eye(len(b)), target)
+    if ridge > 0.0 and np.max(np.abs(balanced @ weights - target)) > 1e-6 * np.max(np.abs(target)):
+        raise ValueError(
+            f"features must be identified by the paths: their equations have rank {rank} of {len(b)} and no solution "
+            "(a constant, say, is not identified without a discount unless it vanishes at the last time)"
+        )
+    theta = weights / scale
     return Evaluation(theta, "clstd", paths.count, np.empty((0, len(b))), condition, rank, ridge)
 
 
 def _schedule(name: str, step: float | Callable[[int], float], count: int) -> FloatArray:
-    values = np.array([step(i) for i in range(count)], dtype=np.float64) if callable(step) else np.full(count, float(step))
+    values = np.array([step(i) for i in range(count)], dtype=np.float64) if callable(step) else np.full(count, require_real(name, step))
     if not (np.isfinite(values).all() and (values > 0).all()):
         bad = int(np.argmax(~(np.isfinite(values) & (values > 0))))
         raise ValueError(f"{name} must be positive and finite, got {values[bad]} at update {bad}")

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from certify._validate import require_choice, require_integer
+from certify._validate import require_choice, require_integer, require_real
 from mdps.diffusions.gaussian import BrownianMotion, OrnsteinUhlenbeck
 from mdps.diffusions.polynomials import Polynomial
 
@@ -122,7 +122,7 @@ def fixed_point(
     xi = phi if tests is None else _polynomials("tests", tests)
     _check_terminal(model, phi, psi, xi)
     if method == "td-lambda":
-        if trace is None or not 0 <= trace <= 1:
+        if trace is None or not 0 <= require_real("trace", trace) <= 1:
             raise ValueError(f"trace must be in [0, 1] for td-lambda, got {trace}")
         if trace == 0:
             method = "td0"

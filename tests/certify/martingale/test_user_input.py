@@ -189,6 +189,25 @@ def test_the_terminal_condition_is_asked_for():
         evaluate(endless, [X**2], method="martingale-loss", step=0.1, discount=0.5)
 
 
+def test_what_the_paths_do_not_identify_is_said():
+    paths = OrnsteinUhlenbeck(1.0, 0.7, 0.5).sample(paths=50, steps=10, duration=1.0, seed=0)
+    for features in ([X**2, X**0], [X**0], [X**2, X - X**2, 1 + X]):
+        with pytest.raises(ValueError, match=rf"rank {len(features) - 1} of {len(features)} and no solution"):
+            evaluate(paths, features, method="clstd")
+    twice = evaluate(paths, [X**2, 2 * X**2, 0 * X], method="clstd", discount=0.5)
+    once = evaluate(paths, [X**2], method="clstd", discount=0.5)
+    assert (twice.rank, once.rank) == (1, 1)
+    assert twice.theta[0] + 2 * twice.theta[1] == pytest.approx(once.theta[0], rel=1e-6)
+    assert twice.theta[2] == 0.0
+
+
+@pytest.mark.parametrize("bad", [{"discount": "a"}, {"trace": "a"}, {"jobs": 0}, {"step": "a"}, {"second_step": -1.0}])
+def test_arguments_that_are_no_numbers_are_named(bad):
+    paths = BrownianMotion(reward=X).sample(paths=3, steps=4, seed=1)
+    with pytest.raises(ValueError, match=next(iter(bad))):
+        evaluate(paths, PHI, **{"method": "ctd-lambda", "trace": 0.5, "step": 0.1, **bad})
+
+
 # ---- the test of a critic
 
 

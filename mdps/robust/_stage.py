@@ -235,6 +235,8 @@ def build_game(
 ) -> Game:
     """Return the robust operator of a model whose rewards and prices are multiplied by 2**exponent; refuse sizes that do not fit."""
     S, A = mdp.n_states, mdp.n_actions
+    if radius is not None and penalty is not None:
+        raise ModelError(f"exactly one of radius and penalty must be given, got radius {radius!r} and penalty {penalty!r}")
     name, given = ("radius", radius) if penalty is None else ("penalty", penalty)
     shape = (S, A) if rectangular == "sa" else (S,)
     sizes = _sizes(name, given, shape)
@@ -275,7 +277,10 @@ def _sizes(name: str, given: Any, shape: tuple[int, ...]) -> Array:
     if given is None:
         raise ModelError("exactly one of radius and penalty must be given, got none")
     try:
-        array = np.asarray(given, dtype=np.float64)
+        array = np.asarray(given)
+        if array.dtype.kind not in "fiu":
+            raise TypeError
+        array = array.astype(np.float64)
     except (TypeError, ValueError):
         raise ModelError(f"{name} must be a number or an array of numbers, got {given!r}") from None
     if array.shape not in ((), shape):

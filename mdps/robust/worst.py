@@ -189,7 +189,10 @@ def worst_case_rows(
         raise WrongShape("values", v.shape, f"({n},) or ({m}, {n})")
     rows = np.array([require_distribution(f"nominal[{i}]", q[i], n) for i in range(m)])
     try:
-        given = np.asarray(radius if penalty is None else penalty, dtype=np.float64)
+        given = np.asarray(radius if penalty is None else penalty)
+        if given.dtype.kind not in "fiuO":
+            raise TypeError
+        given = given.astype(np.float64)
     except (TypeError, ValueError):
         name, bad = ("radius", radius) if penalty is None else ("penalty", penalty)
         raise ModelError(f"{name} must be a number or an array of numbers, got {bad!r}") from None
@@ -248,7 +251,7 @@ def require_size(divergence: str, radius: Any, penalty: Any) -> bool:
 
 def _number(name: str, value: Any, allowed: str) -> float:
     try:
-        if isinstance(value, bool | str):
+        if isinstance(value, bool | np.bool_ | str):
             raise TypeError
         return float(value)
     except (TypeError, ValueError):
@@ -258,7 +261,9 @@ def _number(name: str, value: Any, allowed: str) -> float:
 def _extra(divergence: str, weights: Any, cost: Any, n: int) -> tuple[Array, ...]:
     """Return the checked weights or costs that the divergence needs, and refuse those that it does not use."""
     for name, value, owner in (("weights", weights, "weighted-l1"), ("cost", cost, "wasserstein")):
-        if (value is None) == (divergence == owner):
+        if value is None and divergence == owner:
+            raise ModelError(f"{name} must be given for divergence {owner!r}, got none")
+        if value is not None and divergence != owner:
             raise ModelError(f"{name} must be given for divergence {owner!r} and for no other, got divergence {divergence!r}")
     if divergence == "weighted-l1":
         w = require_array("weights", weights)
@@ -271,7 +276,9 @@ def _extra(divergence: str, weights: Any, cost: Any, n: int) -> tuple[Array, ...
         c = require_array("cost", cost)
         if c.shape != (n, n):
             raise WrongShape("cost", c.shape, f"({n}, {n})")
-        if c.min() < 0 or np.diagonal(c).any():
-            raise ModelError("cost must be >= 0 with a zero diagonal: staying costs nothing")
+        bad = np.argwhere((c < 0) | ((c != 0) & np.eye(n, dtype=bool)))
+        if bad.size:
+            place = tuple(bad[0].tolist())
+            raise ModelError(f"cost must be >= 0 with a zero diagonal: staying costs nothing; got {float(c[place])!r} at index {place}")
         return (c,)
     return ()

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from certify._validate import require_choice, require_open_unit, require_real, require_sorted, require_vector
+from certify._files import write_atomically
+from certify._validate import require_choice, require_numbers, require_open_unit, require_real, require_sorted, require_vector
 from certify.smoothing.bands import BANDS, survival_band
 from certify.smoothing.protocols import Protocol, as_protocol, noise_scale, require_same_noise, require_survival
 from theory.policy_smoothing import gaussian_shift, gaussian_shift_lower, success_radius
@@ -40,6 +41,7 @@ SCHEMA = "lemmata.reward-certificate/1"
 _EPS = float(np.finfo(np.float64).eps)
 _STORED = ("sigma", "alpha", "floor", "band", "level", "clean_mean", "episodes", "observed_thresholds", "sound")
 _ARRAYS = ("budgets", "lower", "value", "thresholds", "counts", "survival_lower", "survival_miss", "returns")
+_LIKE = {"lower": "budgets", "value": "budgets", "counts": "thresholds", "survival_lower": "thresholds", "survival_miss": "thresholds"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,12 +116,15 @@ class RewardCertificate:
         whole = (self.provenance or {}).get("noise") == "grid" and self.protocol.rounding == 0.0
         on_grid = ("Attacks move observations by whole steps of the noise grid.",) if whole else ()
         drawn = f"The {self.episodes} episodes are independent, their number was fixed in advance, and none was left out."
+        known = (self.provenance or {}).get("floor")
+        beyond = f", although the environment alone guarantees {known:g} only" if known is not None and known < self.floor else ""
         return (
             f"Gaussian noise of scale {scale} is drawn afresh at every step, after the perturbation of that step and unseen by the adversary.",
             "Only observations are attacked: dynamics, rewards and executed actions are not.",
             *self.protocol.sentences(),
             *on_grid,
-            f"The return is at least {self.floor:g} under attack too.",
+            f"The return is at least {self.floor:g} under attack too{beyond}.",
+            *(() if self.observed_thresholds else ("The thresholds were fixed before the data.",)),
             "The deployed policy, noise and environment are those that were sampled.",
             drawn if self.sound else "None: observed frequencies in place of confidence limits. This is no certificate.",
         )
@@ -130,16 +135,26 @@ class RewardCertificate:
         Raises
         ------
         ValueError
-            If a budget is negative or not finite.
+            If a budget is negative, not finite, or beyond what the noise generator gives a meaning to.
         """
-        amount = require_vector("budgets", budgets, minimum=0.0)
-        return _curve(self, self.protocol.shift(amount, self.sigma), rounded=True)
+        c = self.protocol.shift(require_vector("budgets", budgets, minimum=0.0), self.sigma)
+        given = _given(self)
+        if given is not None:
+            require_same_noise(given, self.sigma, self.protocol, c)
+        return _curve(self, c, rounded=True)
 
     def recompute(self) -> RewardCertificate:
-        """Return the certificate computed again from the stored returns and settings."""
-        return _certify(
-            self.returns, self.sigma, self.budgets, self.alpha, self.floor,
-            None if self.observed_thresholds else self.thresholds, self.band, self.protocol, self.provenance,
+        """Return the certificate computed again from the stored returns and settings, which must fit their provenance.
+
+        Raises
+        ------
+        ValueError
+            If a setting is out of range or contradicts what the returns were sampled with.
+        """
+        given = _given(self)
+        return certify_curve(
+            self.returns if given is None else given, sigma=self.sigma, budgets=self.budgets, alpha=self.alpha, floor=self.floor,
+            thresholds=None if self.observed_thresholds else self.thresholds, band=self.band, protocol=self.protocol,
         )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
@@ -170,6 +185,12 @@ class RewardCertificate:
         if missing:
             raise ValueError(f"certificate must have the field {missing[0]!r}, which is absent")
         arrays = {name: require_vector(f"certificate {name}", record[name]) for name in _ARRAYS}
+        for name, model in _LIKE.items():
+            if arrays[name].size != arrays[model].size:
+                raise ValueError(f"certificate {name} must be as many as {model}, {arrays[model].size}, got {arrays[name].size}")
+        for name in ("observed_thresholds", "sound"):
+            if not isinstance(record[name], bool):
+                raise ValueError(f"certificate {name} must be true or false, got {record[name]!r}")
         sigma = record["sigma"]
         provenance = record.get("provenance")
         if not (provenance is None or isinstance(provenance, Mapping)):
@@ -184,9 +205,9 @@ class RewardCertificate:
             band=_chosen_band(record["band"]),
             level=math.nan if record["level"] is None else require_real("certificate level", record["level"]),
             protocol=as_protocol(record["protocol"]),
-            observed_thresholds=bool(record["observed_thresholds"]),
+            observed_thresholds=record["observed_thresholds"],
             provenance=provenance,
-            sound=bool(record["sound"]),
+            sound=record["sound"],
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -197,13 +218,7 @@ class RewardCertificate:
         OSError
             If the file cannot be written.
         """
-        target = Path(path)
-        part = target.with_name(f".{target.name}.{os.getpid()}.part")
-        try:
-            part.write_text(json.dumps(self.to_json(), allow_nan=False) + "\n")
-            os.replace(part, target)
-        finally:
-            part.unlink(missing_ok=True)
+        write_atomically(Path(path), json.dumps(self.to_json(), allow_nan=False) + "\n")
 
 
 def certify_curve(
@@ -301,7 +316,10 @@ def certified_radius(p_lower: ArrayLike, q: float, *, sigma: float) -> Any:
     >>> round(certified_radius(0.9, 0.5, sigma=1.0), 6)
     1.281552
     """
-    radius = np.asarray(success_radius(p_lower, q, sigma=sigma))
+    p = require_numbers("p_lower", p_lower)
+    if np.any((p < 0.0) | (p > 1.0)):
+        raise ValueError(f"p_lower must be in [0, 1], got {p[(p < 0.0) | (p > 1.0)].ravel()[0]}")
+    radius = np.asarray(success_radius(p, q, sigma=sigma))
     slack = 16.0 * _EPS * (np.abs(np.where(np.isfinite(radius), radius, 0.0)) + 40.0 * sigma * (radius != 0.0))
     down = radius - slack
     return float(down) if down.ndim == 0 else down
@@ -338,7 +356,8 @@ def certified_threshold(certificate: RewardCertificate, q: float, *, budget: flo
     10.0
     """
     require_open_unit("q", q)
-    c = certificate.protocol.shift(require_vector("budget", budget, minimum=0.0), certificate.sigma)[0]
+    certificate.evaluate(budget)  # refuses a budget out of range
+    c = certificate.protocol.shift(require_vector("budget", budget), certificate.sigma)[0]
     kept = _kept(certificate, c, rounded=True) >= q
     return float(certificate.thresholds[kept].max(initial=certificate.floor))
 
@@ -356,7 +375,8 @@ def certified_budget(certificate: RewardCertificate, target: float) -> float | N
     Returns
     -------
     float or None
-        The largest such budget, to 12 digits and rounded down; infinite if the target is not above the floor.
+        The largest such budget, to 12 digits and rounded down, among those that the noise generator gives a meaning to; infinite if
+        no budget reaches the target.
 
     Raises
     ------
@@ -376,15 +396,24 @@ def certified_budget(certificate: RewardCertificate, target: float) -> float | N
         return math.inf
     if certificate.evaluate([0.0])[0] < goal:
         return None
-    low, high = 0.0, noise_scale(certificate.sigma)
-    while certificate.evaluate([high])[0] >= goal:
-        low, high = high, 2.0 * high
-    while high - low > 1e-12 * high:
+    largest = 1e6 * noise_scale(certificate.sigma)  # nothing but a frequency of 1 or the first step of the prefix form outlasts it
+    given = _given(certificate)
+
+    def keeps(budget: float) -> bool:
+        c = certificate.protocol.shift(np.array([budget]), certificate.sigma)
+        try:
+            if given is not None:
+                require_same_noise(given, certificate.sigma, certificate.protocol, c)
+        except ValueError:
+            return False
+        return bool(_curve(certificate, c, rounded=True)[0] >= goal)
+
+    if keeps(largest):
+        return math.inf
+    low, high = 0.0, largest
+    while high - low > 1e-12 * high and high > 1e-30 * largest:
         middle = 0.5 * (low + high)
-        if certificate.evaluate([middle])[0] >= goal:
-            low = middle
-        else:
-            high = middle
+        low, high = (middle, high) if keeps(middle) else (low, middle)
     return low
 
 
@@ -408,6 +437,10 @@ def _certify(
     require_survival(protocol, returns, None if provenance is None else provenance.get("max_steps"))
     n = returns.size
     ordered = np.sort(returns)
+    with np.errstate(over="ignore", invalid="ignore"):
+        span = float(np.sum(ordered - floor)) + (0.0 if thresholds is None else float(thresholds[-1] - floor))
+    if not math.isfinite(span):
+        raise ValueError(f"returns must add up to a finite number above floor, got values up to {ordered[-1]:g} above {floor:g}")
     levels = np.unique(ordered) if thresholds is None else thresholds
     counts = n - np.searchsorted(ordered, levels, side="left")
     limits = survival_band(counts, n, alpha=alpha, band=band, thresholds=n if thresholds is None else levels.size)
@@ -449,6 +482,13 @@ def _kept(certificate: RewardCertificate, c: float, *, rounded: bool) -> FloatAr
         lower, miss = np.maximum(np.nextafter(lower - less, -1.0), 0.0), np.minimum(np.nextafter(miss + less, 2.0), 1.0)
     kept = np.asarray(gaussian_shift_lower(lower, shift, complement=miss))
     return np.maximum(np.nextafter(kept - loss, -1.0), 0.0) if loss > 0.0 else kept
+
+
+def _given(certificate: RewardCertificate) -> Returns | None:
+    """Return the returns with their provenance, or None for plain numbers."""
+    from certify.smoothing.returns import Returns
+
+    return None if certificate.provenance is None else Returns.from_json({**certificate.provenance, "values": certificate.returns})
 
 
 def _chosen_band(band: Any) -> str:

@@ -90,25 +90,14 @@ def parse_until(text: str) -> tuple[float, float]:
     return target, budget
 
 
-def _require_writable(name: str, path: Path | None, endings: tuple[str, ...] = ()) -> None:
-    """Refuse an output that could not be written, before hours of sampling."""
-    if path is None:
-        return
-    if not path.resolve().parent.is_dir():
-        raise ValueError(f"{name} must be in an existing folder, got {path}")
-    if path.is_dir():
-        raise ValueError(f"{name} must be a file, got the folder {path}")
-    if endings and path.suffix.lower() not in endings:
-        raise ValueError(f"{name} must end in {', '.join(endings)}; got {path.name!r}")
-
-
 @contextmanager
 def _progress(total: int, quiet: bool) -> Iterator[Callable[[int, int], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("sampling"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=quiet) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as bar:  # a log gets the results alone
         task = bar.add_task("sampling", total=total)
         yield lambda done, of: bar.update(task, completed=done, total=of)
 
@@ -119,12 +108,32 @@ def _load(policy: str, trust: bool) -> Any:
     return load_policy(default_policy_path() if policy == "default" else policy, trust=trust)
 
 
-def _floor(given: float | None, returns: Returns) -> float:
+def _floor(given: float | None, known: float | None, env: str) -> float:
+    from certify._validate import require_real
+
     if given is not None:
-        return given
-    if returns.floor is None:
-        raise ValueError(f"floor must be given for {returns.env_id}: a lower bound of the return that holds under attack, not the smallest one seen")
-    return returns.floor
+        return require_real("floor", given)
+    if known is None:
+        raise ValueError(f"floor must be given for {env}: a lower bound of the return that holds under attack, not the smallest one seen")
+    return known
+
+
+def _rehearse(
+    policy: Any, env: str, setting: dict[str, Any], budgets: list[float], alpha: float, floor: float | None, band: str | None, budget_kind: str
+) -> None:
+    """Refuse before the sampling what would be refused after it, by certifying a single episode that earned next to nothing."""
+    import math
+
+    from certify.smoothing import Returns, certify_curve
+    from certify.smoothing.protocols import as_protocol
+    from certify.smoothing.sampling import plan_sampling
+
+    _, provenance = plan_sampling(policy, env, **setting)
+    lowest = _floor(floor, provenance["floor"], env)
+    if band is not None:
+        known = provenance["floor"]
+        one = Returns([math.ceil(lowest if known is None else max(lowest, known))], **provenance)  # type: ignore[arg-type]
+        certify_curve(one, sigma=one.sigma, budgets=budgets, alpha=alpha, floor=lowest, band=band, protocol=as_protocol(budget_kind, one))
 
 
 def reward(
@@ -160,14 +169,15 @@ def reward(
     json_: Json = False,
 ) -> None:
     """Certify the mean return of a policy against an adversary of its observations."""
+    from certify._files import require_writable
     from certify.smoothing import certify_curve
     from certify.smoothing.bands import BANDS
     from certify.smoothing.protocols import BUDGET_KINDS, as_protocol
 
     amounts, scale = parse_budgets(budgets), parse_sigma(sigma)
-    _require_writable("out", out)
-    _require_writable("plot", plot, (".png", ".svg", ".pdf"))
-    _require_writable("page", page, (".html",))
+    require_writable("out", out)
+    require_writable("plot", plot, (".png", ".svg", ".pdf"))
+    require_writable("page", page, (".html",))
     if not 0 < alpha < 1:
         raise ValueError(f"alpha must be in (0, 1), got {alpha}")
     if band not in BANDS:
@@ -189,13 +199,14 @@ def reward(
         "fast": fast, "normalisation": normalisation, "max_steps": max_steps,
     }
     play = _sampler(loaded, env, setting, jobs, dask, store, resume)
+    _rehearse(loaded, env, setting, amounts, alpha, floor, band if until is None else None, budget_kind)
     if until is not None:
         _reward_until(play, until, episodes, alpha, floor, ceiling, budget_kind, out, json_)
         return
     with _progress(episodes, json_) as progress:
         returns = play(0, episodes, progress)
     rule = as_protocol(budget_kind, returns)
-    certificate = certify_curve(returns, sigma=scale, budgets=amounts, alpha=alpha, floor=_floor(floor, returns), band=band, protocol=rule)
+    certificate = certify_curve(returns, sigma=scale, budgets=amounts, alpha=alpha, floor=_floor(floor, returns.floor, env), band=band, protocol=rule)
     _deliver(certificate, out, plot, page)
     _print(certificate, returns, json_)
 
@@ -242,7 +253,7 @@ def _reward_until(
                 rule = as_protocol(budget_kind, returns)
                 shift = rule.shift(np.array([budget]), returns.sigma)
                 require_same_noise(returns, returns.sigma, rule, shift)
-                betting = _betting(float(shift[0]), target, _floor(floor, returns), ceiling, alpha, rule.noise_tv)
+                betting = _betting(float(shift[0]), target, _floor(floor, returns.floor, returns.env_id), ceiling, alpha, rule.noise_tv)
             betting.add(returns.values)
             total += float(returns.values.sum())
             done += size
@@ -255,7 +266,9 @@ def _reward_until(
         "assumptions": [*rule.sentences(), f"The return is at least {betting.floor:g} under attack too."],
     }  # fmt: skip
     if out is not None:
-        _write(out, json.dumps(facts, indent=1) + "\n")
+        from certify._files import write_atomically
+
+        write_atomically(out, json.dumps(facts, indent=1) + "\n")
     if json_:
         typer.echo(json.dumps(facts))
     else:
@@ -276,17 +289,6 @@ def _betting(shift: float, target: float, floor: float, ceiling: float | None, a
     whole = 50 <= top - floor <= 1000
     thresholds = np.arange(floor + 1.0, top + 1.0) if whole else np.linspace(floor, top, 257)[1:]
     return BettingCertificate(shift=shift, thresholds=thresholds, alpha=alpha, floor=floor, noise_tv=noise_tv)
-
-
-def _write(path: Path, text: str) -> None:
-    import os
-
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(text)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _deliver(certificate: RewardCertificate, out: Path | None, plot: Path | None, page: Path | None) -> None:
@@ -334,80 +336,25 @@ def verify(
     json_: Json = False,
 ) -> None:
     """Recompute a certificate from its stored returns and sample part of its episodes again."""
-    import numpy as np
+    from certify.smoothing._verification import differences, read_certificate, sample_again
 
-    from certify.smoothing import RewardCertificate
-
-    try:
-        stored = RewardCertificate.from_json(json.loads(certificate.read_text()))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"certificate must be a JSON file, {certificate} is not: {error}") from None
-    again = stored.recompute()
-    same = bool(np.array_equal(stored.lower, again.lower) and stored.clean_mean == again.clean_mean)
-    facts: dict[str, Any] = {"recomputed": "equal" if same else "different", "largest_difference": float(np.max(np.abs(stored.lower - again.lower)))}
-    facts |= _sample_again(stored, policy, episodes, normalisation, jobs, trust, json_)
-    good = same and facts["resampled"] in ("equal", "not possible", "not asked")
+    stored, record = read_certificate(certificate)
+    odd, gap = differences(stored, record)
+    facts: dict[str, Any] = {"recomputed": "different" if odd else "equal", "differences": odd, "largest_difference": gap, "sound": stored.sound}
+    with _progress(min(episodes, stored.episodes), json_) as progress:
+        facts |= sample_again(stored, episodes, policy=policy, normalisation=normalisation, jobs=jobs, trust=trust, progress=progress)
+    good = not odd and facts["resampled"] != "different"
     if json_:
         typer.echo(json.dumps({"certificate": str(certificate), "verified": good, **facts}))
     else:
-        typer.echo(f"bound recomputed from {stored.episodes} stored returns: {facts['recomputed']} (largest difference {facts['largest_difference']:g})")
+        why = f"in {', '.join(odd)}" if odd else f"largest difference {gap:g}"
+        typer.echo(f"bound recomputed from {stored.episodes} stored returns: {facts['recomputed']} ({why})")
         typer.echo(f"episodes sampled again: {facts['resampled']} ({facts['detail']})")
-        typer.echo("verified" if good else "NOT verified")
+        if not stored.sound:
+            typer.echo("no certificate: the band 'plugin' uses observed frequencies as if they were probabilities")
+        alone = "" if facts["resampled"] == "equal" else ": the bound follows from the stored returns, which were not sampled again"
+        typer.echo(f"verified{alone}" if good else "NOT verified")
     raise typer.Exit(0 if good else 1)
-
-
-def _sample_again(
-    stored: RewardCertificate, policy: str | None, episodes: int, normalisation: Path | None, jobs: int, trust: bool, quiet: bool
-) -> dict[str, Any]:
-    """Sample two stretches of the stored stream again, one at its start and one at its end, and compare each return."""
-    import numpy as np
-
-    from certify.smoothing import default_policy_path, load_policy, sample_returns
-
-    source = stored.provenance
-    if episodes == 0:
-        return {"resampled": "not asked", "detail": "episodes is 0"}
-    if source is None or source.get("seed") is None:
-        return {"resampled": "not possible", "detail": "the returns were given, not sampled"}
-    place = policy or str(source["policy"])
-    if policy is None and not Path(place).exists() and ":" not in place:
-        shipped = default_policy_path()
-        if shipped.name != Path(place).name:
-            return {"resampled": "not possible", "detail": f"no policy at {place}; name its place with --policy"}
-        place = str(shipped)
-    loaded = load_policy(place, trust=trust)
-    if loaded.sha256 != source["policy_sha256"]:
-        raise ValueError(f"policy must be the one certified, with SHA-256 {source['policy_sha256']}; {place} has {loaded.sha256}")
-    if source.get("normalisation_sha256") and normalisation is None:
-        raise ValueError("normalisation must be given: the certified policy had observation statistics applied")
-    total = stored.episodes
-    count = min(episodes, total)
-    stretches = [(0, (count + 1) // 2), (total - count // 2, count // 2)]
-    engine = str(source["engine"])
-    kind = "torch" if engine.startswith("torch") else "numba" if engine.startswith("numba") else engine
-    different, worst = 0, 0.0
-    with _progress(count, quiet) as progress:
-        done = 0
-        for first, size in stretches:
-            if size == 0:
-                continue
-            fresh = sample_returns(
-                loaded, str(source["env_id"]), sigma=_scale(source["sigma"]), episodes=size, seed=int(source["seed"]), frames=int(source["frames"]),
-                protocol=str(source["protocol"]), average=int(source["average"]), noise=str(source["noise"]), dtype=str(source["dtype"]), engine=kind,
-                device="cuda" if engine == "torch-cuda" else None, fast=engine == "numba-fast", normalisation=normalisation, jobs=jobs,
-                max_steps=source["max_steps"], first_episode=int(source["first_episode"]) + first,
-            )  # fmt: skip
-            gap = np.abs(fresh.values - stored.returns[first : first + size])
-            different += int(np.count_nonzero(gap))
-            worst = max(worst, float(gap.max()))
-            done += size
-            progress(done, count)
-    detail = f"{different} of {count} returns differ, by at most {worst:g}"
-    return {"resampled": "equal" if different == 0 else "different", "detail": detail}
-
-
-def _scale(sigma: Any) -> Any:
-    return tuple(sigma) if isinstance(sigma, (list, tuple)) else sigma
 
 
 def plan(
@@ -465,13 +412,13 @@ def attack(
     json_: Json = False,
 ) -> None:
     """Attack a policy's observations within a budget: an upper bound beside the certified lower one."""
-    from certify.smoothing import RewardCertificate
+    from certify.smoothing._verification import read_certificate
     from certify.smoothing.attack import attack as run_attack
 
     loaded, scale = _load(policy, trust), parse_sigma(sigma)
     lower: dict[str, float] = {}
     if certificate is not None:
-        stored = RewardCertificate.from_json(json.loads(certificate.read_text()))
+        stored, _ = read_certificate(certificate)
         _require_same_game(stored, loaded.sha256, env, scale, frames)
         lower["certified_lower"] = float(stored.evaluate([budget])[0])
     found = run_attack(loaded, env, sigma=scale, budget=budget, episodes=episodes, seed=seed, frames=frames, alpha=alpha)

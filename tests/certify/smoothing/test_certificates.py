@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import stat
 
 import numpy as np
 import pytest
@@ -319,6 +321,9 @@ def test_radius_threshold_and_budget():
     assert certified_radius(0.9, 0.5, sigma=1.0) <= bound.success_radius(0.9, 0.5)
     assert certified_radius(1.0, 0.5, sigma=1.0) == math.inf
     assert certified_radius(0.3, 0.5, sigma=1.0) < 0
+    for wrong in (1.2, -0.1, math.nan, "high"):
+        with pytest.raises(ValueError, match="p_lower must"):
+            certified_radius(wrong, 0.5, sigma=1.0)
     certificate = certify_curve([5.0] * 100 + [10.0] * 900, sigma=1.0, budgets=[0.0])
     assert certified_threshold(certificate, 0.5, budget=0.5) == 10.0
     assert certified_threshold(certificate, 0.9, budget=0.5) == 5.0
@@ -336,6 +341,56 @@ def test_saving_is_all_or_nothing(tmp_path):
     with pytest.raises(OSError):
         certificate.save(tmp_path / "missing" / "a.json")
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def sampled(values, **provenance):
+    facts = {"sigma": 0.2, "engine": "numba", "env_id": "CartPole-v1", "seed": 0, "max_steps": 500, "floor": 1.0, **provenance}
+    return Returns(values, **facts)
+
+
+def test_a_device_is_written_to_and_not_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        certify_curve([1.0], sigma=1.0, budgets=[0.0]).save(pipe)
+        assert json.loads(os.read(reader, 1 << 16))["budgets"] == [0.0]
+        assert stat.S_ISFIFO(pipe.stat().st_mode)
+    finally:
+        os.close(reader)
+
+
+def test_no_budget_beyond_the_range_of_the_noise_is_certified():
+    certificate = certify_curve(sampled([500.0] * 1000), sigma=0.2, budgets=[0.0, 1.0])
+    assert certificate.evaluate(1.35)[0] > 1e-3
+    for question in (lambda: certificate.evaluate([0.0, 1.4]), lambda: certified_threshold(certificate, 1e-9, budget=1.4)):
+        with pytest.raises(ValueError, match="noise generator draws nothing"):
+            question()
+    assert certified_budget(certificate, 1e-9) == pytest.approx(6.7637 * 0.2, rel=1e-4)
+    assert certified_budget(certify_curve([500.0] * 1000, sigma=0.2, budgets=[0.0]), 1e-9) > 1.4
+
+
+def test_a_return_that_no_budget_lowers_has_no_largest_budget():
+    frequencies = certify_curve([10.0] * 100, sigma=1.0, budgets=[0.0], band="plugin")
+    assert certified_budget(frequencies, 5.0) == math.inf
+    prefix = certify_curve([10.0] * 100, sigma=1.0, budgets=[0.0], thresholds=[1.0, 10.0], protocol="per-step-prefix")
+    assert certified_budget(prefix, 0.5) == math.inf
+    assert 0.0 < certified_budget(prefix, 5.0) < math.inf
+
+
+def test_a_certificate_says_what_it_assumes_beyond_the_environment():
+    assert any("environment alone guarantees 1 only" in s for s in certify_curve(sampled([9.0]), sigma=0.2, budgets=[0.0], floor=8.0).assumptions)
+    assert not any("alone" in s for s in certify_curve(sampled([9.0]), sigma=0.2, budgets=[0.0], floor=1.0).assumptions)
+    fixed = "The thresholds were fixed before the data."
+    assert fixed in certify_curve([9.0], sigma=0.2, budgets=[0.0], thresholds=[5.0]).assumptions
+    assert fixed not in certify_curve([9.0], sigma=0.2, budgets=[0.0]).assumptions
+
+
+@pytest.mark.parametrize("change", [{"sigma": 0.4}, {"budgets": [0.0, 2.0]}])
+def test_settings_that_contradict_the_provenance_do_not_recompute(change):
+    record = {**certify_curve(sampled([9.0, 10.0]), sigma=0.2, budgets=[0.0, 1.0]).to_json(), **change}
+    with pytest.raises(ValueError, match="sigma must be that of the returns|noise generator draws nothing"):
+        RewardCertificate.from_json(record).recompute()
 
 
 GOOD = {"returns": [1.0, 2.0], "sigma": 1.0, "budgets": [0.0, 1.0]}
@@ -358,6 +413,8 @@ BAD = [
     ({"floor": 1.5}, r"floor must not be above an observed return \(1\), got 1.5"),
     ({"floor": math.nan}, "floor must be a finite number"),
     ({"floor": "low"}, "floor must be a number"),
+    ({"floor": -1e308, "returns": [1e308]}, "returns must add up to a finite number above floor"),
+    ({"returns": [1e308] * 3}, "returns must add up to a finite number"),
     ({"thresholds": [2.0, 1.0]}, "thresholds must be sorted in increasing order, got 2.0 before 1.0"),
     ({"thresholds": []}, "thresholds must be a non-empty vector"),
     ({"thresholds": [-1.0]}, "thresholds must be at least floor = 0"),
@@ -402,6 +459,10 @@ def test_bad_protocols_are_named(change, message):
         ({"band": "hoeffding"}, "band must be one of"),
         ({"provenance": 3}, "provenance must be an object"),
         ({"lower": ["x"]}, "lower must hold numbers"),
+        ({"lower": [1.0, 1.0]}, "lower must be as many as budgets, 1, got 2"),
+        ({"survival_lower": [0.5, 0.5]}, "survival_lower must be as many as thresholds"),
+        ({"sound": "yes"}, "sound must be true or false"),
+        ({"observed_thresholds": 0}, "observed_thresholds must be true or false"),
     ],
 )
 def test_bad_records_are_named(change, message):

@@ -136,10 +136,14 @@ def _points(name: str, value: ArrayLike) -> NDArray[Any]:
     return require_whole_numbers(name, array)
 
 
-def as_dataset(dataset: Any) -> OfflineDataset:
-    """Return a dataset from one, from a mapping of its arrays, from a tuple of them, or from the path of a file."""
+def as_dataset(dataset: Any, horizon: int | None = None) -> OfflineDataset:
+    """Return a dataset from one, from a mapping of its arrays, from a tuple of them, from the path of a file, or from a Minari dataset."""
     if isinstance(dataset, OfflineDataset):
         return dataset
+    if hasattr(dataset, "iterate_episodes"):
+        if horizon is None:
+            raise ValueError("dataset is a Minari dataset: reward_weights must have shape (H, d) to give the horizon, or use dataset_from_minari")
+        return dataset_from_minari(dataset, horizon=horizon)
     if isinstance(dataset, Mapping):
         unknown = set(dataset) - {"states", "actions", "next_states"}
         if unknown or not {"states", "actions"} <= set(dataset):
@@ -149,7 +153,7 @@ def as_dataset(dataset: Any) -> OfflineDataset:
         return load_dataset(dataset)
     if isinstance(dataset, (tuple, list)) and len(dataset) in (2, 3):
         return offline_dataset(*dataset)
-    raise ValueError(f"dataset must be an OfflineDataset, a mapping or tuple of its arrays, or a path; got {type(dataset).__name__}")
+    raise ValueError(f"dataset must be an OfflineDataset, a mapping or tuple of its arrays, a path or a Minari dataset; got {type(dataset).__name__}")
 
 
 def sample_dataset(mdp: LinearMDP, *, trajectories: int, policy: ArrayLike | None = None, seed: int | np.random.SeedSequence = 0) -> OfflineDataset:

@@ -58,8 +58,9 @@ def r2pvi(
 
     Parameters
     ----------
-    dataset : OfflineDataset, mapping, tuple or path
-        K trajectories of H steps; see `certify.robust.offline_dataset`.
+    dataset : OfflineDataset, mapping, tuple, path or Minari dataset
+        K trajectories of H steps; see `certify.robust.offline_dataset`.  Of a Minari dataset with discrete observations and actions the
+        first H steps are read, with H from `reward_weights`.
     features : array (S, A, d) or (H, S, A, d), or callable
         phi, non-negative with rows that sum to 1.  For continuous states a function (step, points (n, p)) -> (n, A, d).
     reward_weights : array (d,) or (H, d)
@@ -113,7 +114,8 @@ def r2pvi(
 
     Source: r2pvi, G8, G9, G9-split and G11.
     """
-    data = as_dataset(dataset)
+    shape = np.shape(reward_weights)
+    data = as_dataset(dataset, shape[0] if len(shape) == 2 else None)
     settings = _settings(method, divergence, penalty, radius, ridge, beta, delta, minimum, reward_bound, dual_floor, protocol, data.horizon)
     theta = np.asarray(reward_weights)
     simplex = protocol == "paper"

@@ -84,6 +84,11 @@ def test_episodes_left_out_are_counted_and_named():
     data = dataset_from_minari(episodes, horizon=2)
     assert (data.trajectories, data.left_out) == (2, 1)
     found = r2pvi(data, np.ones((4, 1, 1)), [0.5], divergence="tv", penalty=1.0)
+    minari = SimpleNamespace(iterate_episodes=lambda: iter(episodes))
+    direct = r2pvi(minari, np.ones((4, 1, 1)), [[0.5], [0.5]], divergence="tv", penalty=1.0)
+    assert direct.settings == found.settings
+    with pytest.raises(ValueError, match="to give the horizon"):
+        r2pvi(minari, np.ones((4, 1, 1)), [0.5], divergence="tv", penalty=1.0)
     assert any("1 episodes shorter" in text for text in found.assumptions)
 
 

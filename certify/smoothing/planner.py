@@ -2,7 +2,8 @@
 
 With n episodes that all reach the same return r, the lower limit of the probability of reaching r is alpha^(1/n) at best, so no data
 certify more than a + (r - a) g_c(alpha^(1/n)): what `certify_curve(..., thresholds=[r], band="clopper-pearson")` says of them, with r fixed in
-advance.  A band for all thresholds at once, such as the default one, needs about twice as many episodes.  A pilot run says more: its certificate at a larger n, if the frequencies stay.
+advance.  A band for all thresholds at once, such as the default one, needs about twice as many episodes.  A pilot run says more: its
+certificate at a larger n, if the frequencies stay.
 
 Source: policy_smoothing, G4 and G8.
 """

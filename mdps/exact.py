@@ -8,6 +8,7 @@ which for a discount below one (or stage by stage for a finite horizon) implies 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -35,7 +36,7 @@ def check(mdp: TabularMDP | FiniteHorizonMDP | LinearMDP, lower: Any, upper: Any
     mdp : TabularMDP with a discount below 1, FiniteHorizonMDP or LinearMDP
         The model; a linear one is read as its `tabular()`.
     lower, upper : array (S,), or (H+1, S) for a finite horizon
-        Floats, taken exactly.
+        Floats, integers or fractions, taken exactly.
 
     Returns
     -------
@@ -49,12 +50,12 @@ def check(mdp: TabularMDP | FiniteHorizonMDP | LinearMDP, lower: Any, upper: Any
     >>> mdps.exact.check(model, [1.5], [2.5]), mdps.exact.check(model, [2.25], [2.5])
     (True, False)
     """
-    low, high = np.asarray(lower, dtype=np.float64), np.asarray(upper, dtype=np.float64)
-    model = mdp.tabular() if isinstance(mdp, LinearMDP) else mdp
+    model = _model(mdp)
+    low, high = _claimed("lower", lower), _claimed("upper", upper)
     shape = (model.n_states,) if isinstance(model, TabularMDP) else (model.horizon + 1, model.n_states)
     if low.shape != shape or high.shape != shape:
         raise ModelError(f"lower and upper must have shape {shape}, got {low.shape} and {high.shape}")
-    if not (np.isfinite(low).all() and np.isfinite(high).all()):
+    if not all(math.isfinite(x) for claim in (low, high) for x in claim.flat):
         return False
     if isinstance(model, TabularMDP):
         discount = require_discount(model.discount, below_one=True)
@@ -79,9 +80,10 @@ def _is_super(mdp: TabularMDP, discount: float, here: Any, there: Any) -> bool:
 
 def _margins(mdp: TabularMDP, discount: float, here: Any, there: Any) -> Iterator[list[int]]:
     """Yield for each state the signs of sum_j p_j (r_j + g there_j) - here sum_j p_j over its actions, scaled to integers."""
+    odd = lcm(*(_odd_part(x.as_integer_ratio()[1]) for claim in (here, there) for x in claim.tolist()))
     g, bits_g = _integers([discount])
-    v, bits_v = _integers(there.tolist())
-    w, bits_w = _integers(here.tolist())
+    v, bits_v = _integers([Fraction(x) * odd for x in there.tolist()] if odd > 1 else there.tolist())
+    w, bits_w = _integers([Fraction(x) * odd for x in here.tolist()] if odd > 1 else here.tolist())
     bits_r = _bits(mdp.expected_reward if mdp.transition_reward is None else mdp.transition_reward)
     scale = max(bits_g + bits_v, bits_w, bits_r)
     future = [(g[0] * x) << (scale - bits_g - bits_v) for x in v]
@@ -91,9 +93,9 @@ def _margins(mdp: TabularMDP, discount: float, here: Any, there: Any) -> Iterato
         for probabilities, successors, rewards in rows:
             p, _ = _integers(probabilities)
             if len(set(rewards)) <= 1:  # one reward for all successors
-                r = [_scaled(rewards[0], scale)] * len(p)
+                r = [odd * _scaled(rewards[0], scale)] * len(p)
             else:
-                r = [_scaled(x, scale) for x in rewards]
+                r = [odd * _scaled(x, scale) for x in rewards]
             total = sum(x * (y + future[j]) for x, y, j in zip(p, r, successors, strict=True))
             margins.append(total - present[state] * sum(p))
         yield margins
@@ -122,7 +124,33 @@ def _rows(mdp: TabularMDP) -> Iterator[list[Row]]:
         yield rows
 
 
-def _integers(values: Sequence[float]) -> tuple[list[int], int]:
+def _model(mdp: Any) -> TabularMDP | FiniteHorizonMDP:
+    if isinstance(mdp, LinearMDP):
+        return mdp.tabular()
+    if not isinstance(mdp, TabularMDP | FiniteHorizonMDP):
+        raise ModelError(f"mdp must be a TabularMDP, FiniteHorizonMDP or LinearMDP, got {type(mdp).__name__}")
+    return mdp
+
+
+def _claimed(name: str, value: Any) -> npt.NDArray[Any]:
+    """Return the entries of a claim unrounded: float64 for floats, fractions for everything else."""
+    try:
+        array = np.asarray(value)
+        if array.dtype.kind == "f" and array.dtype.itemsize <= 8:
+            return array.astype(np.float64)
+        exact = np.empty(array.shape, dtype=object)
+        for place, x in np.ndenumerate(array.astype(object) if array.dtype.kind in "iu" else array):
+            exact[place] = Fraction(*x.as_integer_ratio()) if math.isfinite(x) else float(x)
+    except (AttributeError, TypeError, ValueError):
+        raise ModelError(f"{name} must be an array of floats, integers or fractions, got {type(value).__name__}") from None
+    return exact
+
+
+def _odd_part(denominator: int) -> int:
+    return denominator // (denominator & -denominator)
+
+
+def _integers(values: Sequence[Any]) -> tuple[list[int], int]:
     """Return integers n and the least k with values = n / 2**k."""
     ratios = [x.as_integer_ratio() for x in values]
     bits = max((d.bit_length() - 1 for _, d in ratios), default=0)
@@ -181,7 +209,7 @@ def solve(mdp: TabularMDP | FiniteHorizonMDP | LinearMDP, *, policy: Any = None)
     >>> mdps.exact.solve(model).value.tolist()
     [Fraction(4, 3), Fraction(0, 1)]
     """
-    model = mdp.tabular() if isinstance(mdp, LinearMDP) else mdp
+    model = _model(mdp)
     if isinstance(model, FiniteHorizonMDP):
         return _backward(model)
     g = Fraction(require_discount(model.discount, below_one=True))

@@ -113,3 +113,26 @@ def test_ten_thousand_states_are_checked():
     assert mdps.exact.check(model, solution.lower, solution.upper)
     shrunk = solution.lower + 0.51 * (solution.upper - solution.lower)
     assert not mdps.exact.check(model, shrunk, shrunk)
+
+
+def test_fractions_and_integers_are_not_rounded_before_they_are_checked():
+    third = mdps.TabularMDP(np.ones((1, 1, 1)), np.ones((1, 1)), discount=0.25)
+    value, little = Fraction(4, 3), Fraction(1, 10**30)
+    assert mdps.exact.check(third, [value], [value])
+    assert mdps.exact.check(third, [value - little], [value + little])
+    assert not mdps.exact.check(third, [value + little], [value + 2 * little])
+    assert not mdps.exact.check(third, [1.0], [value - little])
+    large = mdps.TabularMDP(np.ones((1, 1, 1)), np.full((1, 1), 2.0**52), discount=0.5)
+    assert mdps.exact.check(large, [2**53], [2**53 + 1])
+    assert not mdps.exact.check(large, [2**53 + 1], [2**53 + 2])
+    staged = mdps.FiniteHorizonMDP(np.ones((1, 1, 1)), np.ones((1, 1)), horizon=2, final_value=[1.0])
+    exact = mdps.exact.solve(staged).value
+    assert mdps.exact.check(staged, exact, exact)
+    assert not mdps.exact.check(staged, exact + little, exact + little)
+    assert not mdps.exact.check(third, np.array([float("nan")], dtype=object), [value])
+
+
+@pytest.mark.parametrize("call", [lambda: mdps.exact.solve(3), lambda: mdps.exact.check(None, [0], [1]), lambda: mdps.exact.check(ONE, ["a"], [1])])
+def test_what_is_no_model_or_no_number_is_refused(call):
+    with pytest.raises(mdps.ModelError, match="must be a"):
+        call()

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from mdps.solution import Status
 
 __all__ = ["Budget", "Progress"]
@@ -37,7 +39,8 @@ class Budget:
     def spend(self, iterations: int, error: float | None = None) -> bool:
         """Book `iterations`, report `error` if there is a new bound, and return whether the run may go on."""
         self.iterations += iterations
-        if self.progress is not None and error is not None and self.progress(self.iterations, error) is False:
+        answer = None if self.progress is None or error is None else self.progress(self.iterations, error)
+        if answer is False or (isinstance(answer, np.bool_) and not answer):
             self.spent = Status.STOPPED
         elif self.deadline is not None and time.monotonic() >= self.deadline:
             self.spent = Status.TIME_SPENT

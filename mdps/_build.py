@@ -22,7 +22,9 @@ IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
 UNIT = 2.0**-53
-"""Largest relative error of one rounded operation."""
+"""Largest relative error of one rounded operation, where its result is a normal float."""
+SMALLEST = 5e-324
+"""Largest absolute error of one rounded operation where it is not, twice over."""
 EXTENDED_ENTRIES = 1_000_000
 
 
@@ -82,6 +84,7 @@ def build_kernel(transition: Any, mask: BoolArray | None = None, terminal: BoolA
 def build_reward(reward: Any, kernel: Kernel, mask: BoolArray | None = None, terminal: BoolArray | None = None) -> Reward:
     """Validate a reward of shape (S, A) or (S, A, S) (dense, or sparse in the forms of the kernel) and take its expectation."""
     S, A = kernel.n_states, kernel.n_actions
+    unread = _unread(kernel, mask, terminal)
     if _is_sparse(reward) and reward.shape == (S, A) and S * A != S:
         reward = reward.toarray()
     sparse = _is_sparse(reward) or (isinstance(reward, Sequence) and len(reward) and any(_is_sparse(m) for m in reward))
@@ -89,25 +92,27 @@ def build_reward(reward: Any, kernel: Kernel, mask: BoolArray | None = None, ter
         matrix = _stacked(reward, "reward") if _is_sparse(reward) else _interleaved(reward, "reward")
         if matrix.shape != (S * A, S):
             raise WrongShape("reward", matrix.shape, f"({S}, {A}), ({S}, {A}, {S}) or sparse ({S * A}, {S})")
+        if unread is not None:
+            skipped = unread.ravel()[_row_of_entry(matrix.indptr)]
+            matrix = type(matrix)((np.where(skipped, 0.0, matrix.data), matrix.indices, matrix.indptr), shape=matrix.shape)
         _finite_reward(matrix.data, lambda entry: divmod(int(np.searchsorted(matrix.indptr, entry, side="right")) - 1, A))
         transition = _aligned(matrix, kernel) if kernel.csr is not None else matrix.toarray().reshape(S, A, S)
     else:
         array = _real_array("reward", reward)
         if array.shape == (S, A):
-            if mask is not None:
-                array = np.where(mask, array, 0.0)
-            if terminal is not None:
-                array = np.where(terminal[:, None], 0.0, array)
+            if unread is not None:
+                array = np.where(unread, 0.0, array)
             _finite_reward(array, lambda entry: divmod(entry, A))
             return Reward(_frozen(array), 0.0, None)
         if array.shape != (S, A, S):
             raise WrongShape("reward", array.shape, f"({S}, {A}) or ({S}, {A}, {S})")
+        if unread is not None:
+            array = np.where(unread[:, :, None], 0.0, array)
         _finite_reward(array, lambda entry: divmod(entry // S, A))
         transition = array
         if kernel.csr is not None:
             rows = _row_of_entry(kernel.csr.indptr)
             transition = array.reshape(S * A, S)[rows, kernel.csr.indices]
-    transition = _zero_terminal(transition, kernel, terminal)
     expected, error = _expectation(kernel, transition)
     return Reward(_frozen(expected), error, _frozen(transition))
 
@@ -142,17 +147,17 @@ def _expectation(kernel: Kernel, transition: FloatArray) -> tuple[FloatArray, fl
         total, mass, size = total.reshape(S, A), mass.reshape(S, A), size.reshape(S, A)
     expected = np.asarray(total / np.where(mass > 0, mass, kind(1.0)), dtype=np.float64)
     unit = float(np.finfo(kind).eps) / 2
-    return expected, (2 * longest + 4) * unit * float(size.max()) * (1 + 1e-6)
+    # below the normal floats an error is no share of the number but a multiple of the smallest one
+    tiny = (2 * longest + 4) * SMALLEST if transition.any() else 0.0
+    return expected, (2 * longest + 4) * unit * float(size.max()) * (1 + 1e-6) + tiny
 
 
-def _zero_terminal(transition: FloatArray, kernel: Kernel, terminal: BoolArray | None) -> FloatArray:
-    if terminal is None or not terminal.any():
-        return transition
-    if kernel.dense is not None:
-        return np.where(terminal[:, None, None], 0.0, transition)
-    assert kernel.csr is not None
-    rows = _row_of_entry(kernel.csr.indptr)
-    return np.where(terminal[rows // kernel.n_actions], 0.0, transition)
+def _unread(kernel: Kernel, mask: BoolArray | None, terminal: BoolArray | None) -> BoolArray | None:
+    """Return which rewards (S, A) are not looked at, None where all are."""
+    if mask is None and terminal is None:
+        return None
+    unread = np.zeros((kernel.n_states, kernel.n_actions), dtype=bool) if mask is None else ~mask
+    return unread if terminal is None else unread | terminal[:, None]
 
 
 def _sparse_kernel(matrix: Any, mask: BoolArray | None, terminal: BoolArray | None) -> Kernel:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mdps._errors import NotConverged
+from mdps._errors import ModelError, NotConverged
 
 if TYPE_CHECKING:
     from mdps.models import TabularMDP
 
-__all__ = ["normalised", "policy_chain", "stationary_of"]
+__all__ = ["normalised", "policy_chain", "require_tabular", "stationary_of"]
 
 FloatArray = NDArray[np.float64]
 
@@ -21,6 +21,14 @@ _ELIMINATED_STATES = 600
 
 _DIRECT_STATES = 20_000
 """Up to this size by a sparse factorisation; beyond, fill-in may cost more memory than the model."""
+
+
+def require_tabular(mdp: Any) -> None:
+    """Refuse what is no `TabularMDP`: a stage of another model is one."""
+    from mdps.models import TabularMDP
+
+    if not isinstance(mdp, TabularMDP):
+        raise ModelError(f"mdp must be a TabularMDP, got {type(mdp).__name__}")
 
 
 def policy_chain(mdp: TabularMDP, policy: ArrayLike) -> Any:

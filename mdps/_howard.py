@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mdps._errors import NotConverged
-
 if TYPE_CHECKING:
     from mdps.average import Problem
 
@@ -21,8 +19,10 @@ _DENSE_STATES = 1500
 """Linear systems up to this size are solved dense."""
 
 
-def evaluate_unichain(problem: Problem, policy: IntArray) -> FloatArray:
+def evaluate_unichain(problem: Problem, policy: IntArray) -> FloatArray | None:
     """Return a bias of a policy with one recurrent class: g 1 + h = r + P h with the middle of the range of h at zero.
+
+    None where the chain hangs together by probabilities so small that the system is singular in floating point.
 
     The gain takes the column of one state of the recurrent class, whose bias is fixed at zero; any choice gives the same h up to a
     constant.
@@ -31,14 +31,19 @@ def evaluate_unichain(problem: Problem, policy: IntArray) -> FloatArray:
     rows = np.arange(states) * problem.actions + policy
     reward = problem.reward[rows]
     anchor = int(_recurrent_class(_chain(problem, rows))[0])
-    if states <= _DENSE_STATES:
-        system = -(problem.dense[rows] if problem.dense is not None else problem.csr[rows].toarray())
-        system[np.arange(states), np.arange(states)] += 1.0
-        system[:, anchor] = 1.0
-        solution = np.linalg.solve(system, reward)
-        solution += np.linalg.solve(system, reward - system @ solution)
-    else:
-        solution = _solve_sparse(_chain(problem, rows), reward, anchor)
+    try:
+        if states <= _DENSE_STATES:
+            system = -(problem.dense[rows] if problem.dense is not None else problem.csr[rows].toarray())
+            system[np.arange(states), np.arange(states)] += 1.0
+            system[:, anchor] = 1.0
+            solution = np.linalg.solve(system, reward)
+            solution += np.linalg.solve(system, reward - system @ solution)
+        else:
+            solution = _solve_sparse(_chain(problem, rows), reward, anchor)
+    except (np.linalg.LinAlgError, RuntimeError):  # splu reports a singular factor as a RuntimeError
+        return None
+    if not np.isfinite(solution).all():
+        return None
     solution[anchor] = 0.0
     return np.asarray(solution - 0.5 * (solution.max() + solution.min()))
 
@@ -66,10 +71,11 @@ def make_unichain(problem: Problem, policy: IntArray) -> IntArray:
     return np.where(kept, policy, towards)
 
 
-def occupancy_policy(problem: Problem) -> IntArray:
+def occupancy_policy(problem: Problem) -> IntArray | None:
     """Return a policy from the linear program: maximise sum x r over occupancies x >= 0 with balanced flow and total mass 1.
 
-    States without occupancy are sent towards the occupied ones.
+    States without occupancy are sent towards the occupied ones.  None where the program is not solved (rounding can make the balance
+    of a slowly mixing chain infeasible): Howard's rule, which finishes every policy, then starts by itself.
     """
     from scipy.optimize import linprog
     from scipy.sparse import csr_array, vstack
@@ -88,7 +94,7 @@ def occupancy_policy(problem: Problem) -> IntArray:
     scale = max(1.0, problem.largest_reward)
     result = linprog(-reward / scale, A_eq=constraints, b_eq=right, bounds=(0, None), method="highs")
     if result.x is None:
-        raise NotConverged(f"linear programming: {result.message}", None)
+        return None
     flat = np.zeros(states * actions)
     flat[usable] = result.x
     occupancy = flat.reshape(states, actions)

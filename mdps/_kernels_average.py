@@ -23,7 +23,7 @@ def _centre(value: Floats) -> None:
     for s in range(value.size):
         low = min(low, value[s])
         high = max(high, value[s])
-    middle = 0.5 * (low + high)
+    middle = 0.5 * low + 0.5 * high
     for s in range(value.size):
         value[s] -= middle
 
@@ -98,7 +98,7 @@ def relative_sparse(
             gain = best - value[s]
             low = min(low, gain)
             high = max(high, gain)
-        width, middle = high - low, 0.5 * (low + high)
+        width, middle = high - low, 0.5 * low + 0.5 * high
         if width <= tolerance * max(1.0, abs(middle)) or sweep == sweeps - 1:
             return sweep + 1, low, high
         step = _choose_step(state, done + sweep, width)
@@ -167,7 +167,7 @@ def relative_dense(
             gain = best - value[s]
             low = min(low, gain)
             high = max(high, gain)
-        width, middle = high - low, 0.5 * (low + high)
+        width, middle = high - low, 0.5 * low + 0.5 * high
         if width <= tolerance * max(1.0, abs(middle)) or sweep == sweeps - 1:
             return sweep + 1, low, high
         step = _choose_step(state, done + sweep, width)

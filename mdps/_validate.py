@@ -208,7 +208,7 @@ def require_stochastic_csr(
     if used is not None:
         deviation = np.where(used, deviation, 0.0)
     worst = float(np.abs(deviation).max())
-    if worst <= ROW_TOLERANCE and data.min() >= 0:
+    if worst <= ROW_TOLERANCE and data.min(initial=0.0) >= 0:
         return worst
     bad = np.flatnonzero(~(data >= 0) | np.isinf(data))
     if bad.size:

@@ -11,14 +11,14 @@ found is returned with a note, and so is its span.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mdps._budget import Budget, Progress
-from mdps._build import UNIT
+from mdps._build import SMALLEST, UNIT
 from mdps._errors import Multichain, NotConverged
 from mdps._validate import require_array, require_choice, require_integer, require_positive, require_shape
 from mdps.solution import Solution, Status
@@ -26,7 +26,7 @@ from mdps.solution import Solution, Status
 if TYPE_CHECKING:
     from mdps.models import TabularMDP
 
-__all__ = ["METHODS", "remarks", "solve_average"]
+__all__ = ["METHODS", "ranked_actions", "remarks", "solve_average"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -43,6 +43,9 @@ _FACTORISED = 20_000
 
 _PATIENCE = 400
 """Full sweeps that `auto` gives relative value iteration before it turns to Howard's iteration."""
+
+_POLISH = 50
+"""Rounds of Howard's rule that a bias is polished with before actions are compared."""
 
 _CHUNK = 32
 """Full sweeps between two looks at the clock and calls of `progress`."""
@@ -79,7 +82,9 @@ class Problem:
         """Return a bound on the error of a computed entry of T value - value."""
         size = float(np.abs(value).max())
         steps = (self.longest_row + 4) * UNIT
-        return (steps * (self.largest_reward + size) + self.row_error * size + 2 * UNIT * size + self.mdp._reward.error) * (1 + 1e-6)
+        relative = steps * (self.largest_reward + size) + self.row_error * size + 2 * UNIT * size + self.mdp._reward.error
+        # below the normal floats an error is no share of the number but a multiple of the smallest one
+        return relative * (1 + 1e-6) + (4 * self.longest_row * SMALLEST if relative > 0 or size > 0 else 0.0)
 
 
 def solve_average(
@@ -147,7 +152,7 @@ def solve_average(
     if initial_value is not None:
         value = require_array("initial_value", initial_value).copy()
         require_shape("initial_value", value, (mdp.n_states,))
-        value -= 0.5 * (value.max() + value.min())
+        value -= 0.5 * value.max() + 0.5 * value.min()
     _require_one_class(problem)
     run = _Run(problem, tolerance, Budget.start(iterations, time_limit, progress))
     if method == "linear-programming":
@@ -189,13 +194,56 @@ def remarks(solution: Solution) -> tuple[str, ...]:
     """
     from mdps._graph import end_components, graph_of
 
-    found = end_components(graph_of(solution.model), rows=solution.optimal_actions.ravel())
+    attained = solution.action_value >= solution.action_value.max(axis=1, keepdims=True) - solution.slack
+    found = end_components(graph_of(solution.model), rows=attained.ravel())
     if len(found) <= 1:
         return ()
     return (
         f"the bias is not unique: {len(found)} optimal recurrent classes do not hang together; another solution of the optimality "
         f"equation may have a span other than {solution.span:.6g}",
     )
+
+
+def ranked_actions(solution: Solution) -> tuple[FloatArray, float]:
+    """Return action values of an accurate bias, and how far below the best one an optimal action may be found.
+
+    A bracket of width w on the gain leaves the bias uncertain by w times the time that the chain takes to mix, so the bias is first
+    polished by Howard's rule.  If h is the bias found of a policy, with a residual of at most e, and M its longest expected time to one
+    recurrent state, then h is off by at most M e, up to a constant.
+
+    Parameters
+    ----------
+    solution : Solution
+        Of an average-reward model.
+
+    Returns
+    -------
+    tuple
+        Action values (S, A), and the slack; above 20,000 states those of the solution itself, unpolished.
+    """
+    from mdps._graph import closed_classes, graph_of_chain
+    from mdps._howard import _chain
+    from mdps.hitting import hitting_times
+    from mdps.operators import action_values
+
+    mdp = solution.model
+    assert solution.bias is not None
+    if mdp.n_states > _FACTORISED:
+        return solution.action_value, solution.slack
+    problem = _problem(mdp)
+    outcome = _howard(_Run(problem, 1e-15, Budget.start(_POLISH, None, None)), solution.bias, solution.policy)
+    values = action_values(mdp, outcome.value, 1.0)
+    policy, error = outcome.evaluated, problem.rounding(outcome.value)
+    if policy is None or not np.isfinite(outcome.high - outcome.low):
+        return values, np.inf
+    anchor = int(closed_classes(graph_of_chain(_chain(problem, np.arange(problem.states) * problem.actions + policy)))[0][0])
+    try:
+        longest = float(hitting_times(mdp, anchor, policy=policy).max())
+    except NotConverged:
+        return values, np.inf
+    width = outcome.high - outcome.low + 2 * error
+    floor = 1e-10 * (problem.largest_reward + float(np.abs(outcome.value).max()))
+    return values, max(2 * (longest * width + error) * (1 + 1e-6), floor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +261,8 @@ class _Outcome:
     high: float
     method: str
     status: Status
+    evaluated: IntArray | None = None
+    """The policy of which `value` is the bias, where it is one."""
 
 
 def _problem(mdp: TabularMDP) -> Problem:
@@ -278,7 +328,9 @@ def _relative(run: _Run, value: FloatArray, sweeps: int) -> _Outcome:
                 pointers, csr.indices, csr.data, problem.reward, problem.actions, value, image, policy, target, size, inner, steps, done
             )
         goes_on = budget.spend(count, high - low)
-        scale, error = max(1.0, abs(0.5 * (low + high))), problem.rounding(value)
+        if not np.isfinite(high - low):
+            return _Outcome(value, policy, low, high, "relative-value-iteration", Status.ROUNDING)
+        scale, error = max(1.0, abs(0.5 * low + 0.5 * high)), problem.rounding(value)
         if high - low + 2 * error <= run.tolerance * scale:
             status = Status.CONVERGED
         elif 2 * error >= run.tolerance * scale and high - low <= max(error, target * scale):
@@ -299,29 +351,49 @@ def _howard(run: _Run, value: FloatArray, policy: IntArray | None) -> _Outcome:
     states = np.arange(problem.states)
     if policy is None:
         policy = problem.backup(value).argmax(axis=1)
+    seen: set[bytes] = set()
     while True:
         policy = make_unichain(problem, policy)
-        value = evaluate_unichain(problem, policy)
+        # where the chain mixes so slowly that rounding in the linear solve feigns gains, policies come back
+        again = (mark := policy.tobytes()) in seen
+        seen.add(mark)
+        bias = evaluate_unichain(problem, policy)
+        value = value if bias is None else bias
         action_values = problem.backup(value)
         best = action_values.max(axis=1)
         low, high = float((best - value).min()), float((best - value).max())
         goes_on = run.budget.spend(1, high - low)
+        if not np.isfinite(high - low):
+            return _Outcome(value, policy, low, high, "howard", Status.ROUNDING)
         # keep the old action unless the gain is real: rounding must not make the iteration cycle
         margin = 1e-12 * (problem.largest_reward + float(np.abs(value).max()))
         improved = best > action_values[states, policy] + margin
-        if not improved.any():
-            scale = max(1.0, abs(0.5 * (low + high)))
+        if bias is None or again or not improved.any():
+            scale = max(1.0, abs(0.5 * low + 0.5 * high))
             met = high - low + 2 * problem.rounding(value) <= run.tolerance * scale
             status = Status.CONVERGED if met else Status.ROUNDING
-            return _Outcome(value, action_values.argmax(axis=1), low, high, "howard", status)
+            return _Outcome(value, action_values.argmax(axis=1), low, high, "howard", status, None if bias is None else policy)
         if not goes_on:
             status = run.budget.spent or Status.ITERATIONS_SPENT
-            return _Outcome(value, action_values.argmax(axis=1), low, high, "howard", status)
+            return _Outcome(value, action_values.argmax(axis=1), low, high, "howard", status, None if bias is None else policy)
         policy = np.where(improved, action_values.argmax(axis=1), policy)
 
 
+def _myopic(problem: Problem, outcome: _Outcome) -> _Outcome:
+    """Return the bracket of h = 0: no gain is above the largest reward, and none need be below the least of the best ones."""
+    reward = problem.reward.reshape(problem.states, problem.actions)
+    best = reward.max(axis=1)
+    return replace(outcome, value=np.zeros(problem.states), policy=reward.argmax(axis=1), low=float(best.min()), high=float(best.max()))
+
+
 def _solution(run: _Run, outcome: _Outcome, method: str) -> Solution:
-    value = outcome.value - 0.5 * (outcome.value.max() + outcome.value.min())
+    if outcome.status is not Status.CONVERGED:
+        # a bias that overflowed, or is too large for its rounding, proves less than none at all
+        myopic = _myopic(run.problem, outcome)
+        radius = outcome.high - outcome.low + 2 * run.problem.rounding(outcome.value)
+        if not radius <= myopic.high - myopic.low + 2 * run.problem.rounding(myopic.value):
+            outcome = myopic
+    value = outcome.value - (0.5 * outcome.value.max() + 0.5 * outcome.value.min())
     error = run.problem.rounding(outcome.value)
     lower, upper = outcome.low - error, outcome.high + error
     return Solution(
@@ -334,6 +406,6 @@ def _solution(run: _Run, outcome: _Outcome, method: str) -> Solution:
         criterion="average",
         model=run.problem.mdp,
         slack=max(4 * (upper - lower), 1e-10 * (run.problem.largest_reward + float(np.abs(value).max()))),
-        gain=0.5 * (lower + upper),
+        gain=0.5 * lower + 0.5 * upper,
         bias=value,
     )

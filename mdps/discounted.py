@@ -18,7 +18,7 @@ from mdps._build import UNIT
 from mdps.models import TabularMDP
 from mdps.operators import Bracket, Work, bracket, shift, work_of
 from mdps.policy_rows import policy_rows
-from mdps.solution import Solution, Status
+from mdps.solution import Solution, Status, unbounded
 
 __all__ = ["METHODS", "solve_discounted"]
 
@@ -76,7 +76,7 @@ def solve_discounted(mdp: TabularMDP, *, method: str, tolerance: float, budget: 
 
 def look(work: Work, g: float, v: FloatArray) -> Point:
     """Apply T to v, shifted so that its values lie around zero: that keeps rounding at the size of their differences."""
-    v = v - 0.5 * (v.min() + v.max())
+    v = v - (0.5 * v.min() + 0.5 * v.max())
     t, policy = work.sweep(v, g)
     return _point(work, g, v, t, policy)
 
@@ -141,10 +141,14 @@ def _policy_iteration(work: Work, g: float, v: FloatArray, tolerance: float, bud
     states = np.arange(S)
     policy = work.action_values(v, g).argmax(axis=1)
     extra = 0
+    seen: set[bytes] = set()
     while True:
+        # where rounding in the linear solve feigns gains, policies come back
+        again = (mark := policy.tobytes()) in seen
+        seen.add(mark)
         rows = policy_rows(work, policy)
         v = rows.solve_krylov(v, g, tolerance) if krylov else rows.solve(g)
-        v = v - 0.5 * (v.min() + v.max())
+        v = v - (0.5 * v.min() + 0.5 * v.max())
         q = work.action_values(v, g)
         greedy = q.argmax(axis=1)
         t = q[states, greedy]
@@ -152,13 +156,13 @@ def _policy_iteration(work: Work, g: float, v: FloatArray, tolerance: float, bud
         noise = 2 * work.error(float(np.abs(v).max()), float(np.abs(t).max()), g)
         point = _point(work, g, v, t, greedy)
         better = gain > noise
-        if not better.any():
+        if again or not better.any():
             if point.meets(tolerance) or extra >= 10:
                 budget.spend(1, point.bracket.radius)
                 return point
             # what is left may be rounding in the linear solve: follow every gain and refine
             better, extra, v = gain > 0, extra + 1, t
-            if not better.any() or extra > 3:
+            if again or not better.any() or extra > 3:
                 point = _refine(work, g, point, tolerance)
                 budget.spend(1, point.bracket.radius)
                 return point
@@ -183,7 +187,10 @@ def _rational(mdp: TabularMDP, work: Work, g: float, point: Point) -> Point:
 
     start = np.where(np.isfinite(work.reward[np.arange(work.n_states), point.policy]), point.policy, work.reward.argmax(axis=1))
     solution = exact.solve(mdp, policy=start)
-    t = np.array([float(x) for x in solution.value])
+    try:
+        t = np.array([float(x) for x in solution.value])
+    except OverflowError:  # the exact value is beyond the floats
+        return point
     c = shift(g, 0.0, 0.0, 2 * float(np.abs(t).max()))
     found = Bracket(c, -c)
     scale = max(1.0, float(t.max()) + c, -(float(t.min()) - c))
@@ -295,7 +302,7 @@ def _finish(mdp: TabularMDP, point: Point, method: str, tolerance: float, budget
     assert mdp.discount is not None
     below, above = point.bracket.below, point.bracket.above
     value = point.t + (0.5 * (below + above) if np.isfinite(above - below) else 0.0)
-    lower, upper = point.t + below, point.t + above
+    lower, upper = unbounded(point.t + below, point.t + above)
     if mdp.terminal is not None:
         for array in (value, lower, upper):
             array[mdp.terminal] = 0.0

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mdps._build import UNIT
+from mdps._build import SMALLEST, UNIT
 from mdps._errors import InvalidDiscount, InvalidPolicy, ModelError
 from mdps._validate import require_discount, require_distribution
 from mdps.models import FiniteHorizonMDP, LinearMDP, TabularMDP
-from mdps.operators import SMALLEST, Bracket, Work, bracket_from, work_of
+from mdps.operators import Bracket, Work, bracket_from, work_of
 from mdps.policy_rows import PolicyRows
+from mdps.solution import unbounded
 
 __all__ = ["Evaluation", "evaluate", "occupancy", "policy_weights"]
 
@@ -51,6 +52,7 @@ class Evaluation:
         return float(max((self.upper - self.value).max(), (self.value - self.lower).max()))
 
 
+@np.errstate(over="ignore", invalid="ignore")  # an overflow shows as an infinite bracket
 def evaluate(mdp: TabularMDP | FiniteHorizonMDP | LinearMDP, policy: Any) -> Evaluation:
     """Evaluate a policy exactly up to rounding.
 
@@ -93,7 +95,7 @@ def evaluate(mdp: TabularMDP | FiniteHorizonMDP | LinearMDP, policy: Any) -> Eva
     else:
         v = rows.solve_krylov(rows.reward, g, 1e-10)
     t, found = _settle(work, pi, g, v)
-    lower, upper = t + found.below, t + found.above
+    lower, upper = unbounded(t + found.below, t + found.above)
     value = t + (0.5 * (found.below + found.above) if np.isfinite(found.radius) else 0.0)
     if model.terminal is not None:
         for array in (value, lower, upper):
@@ -162,7 +164,10 @@ def policy_weights(mdp: TabularMDP | FiniteHorizonMDP, policy: Any) -> FloatArra
     S, A = mdp.n_states, mdp.n_actions
     staged = isinstance(mdp, FiniteHorizonMDP)
     horizon: tuple[int, ...] = (mdp.horizon,) if isinstance(mdp, FiniteHorizonMDP) else ()
-    array = np.asarray(policy)
+    try:
+        array = np.asarray(policy)
+    except ValueError:
+        raise InvalidPolicy("policy must be an array of actions or of distributions, got rows of different lengths") from None
     if array.dtype.kind not in "fiu":
         raise InvalidPolicy(f"policy must be an array of numbers, got dtype {array.dtype}")
     deterministic = array.dtype.kind in "iu" and array.shape in ((S,), (*horizon, S))
@@ -180,7 +185,7 @@ def policy_weights(mdp: TabularMDP | FiniteHorizonMDP, policy: Any) -> FloatArra
         if bad.size:
             place = tuple(bad[0])
             raise InvalidPolicy(
-                f"policy must be a distribution over actions, got {weights[place].tolist()} (sum {total[place]!r}) in {_place(place)}"
+                f"policy must be a distribution over actions, got {weights[place].tolist()} (sum {float(total[place])!r}) in {_place(place)}"
             )
         weights = weights / total[..., None]
     else:
@@ -241,7 +246,7 @@ def _settle(work: Work, pi: FloatArray, g: float, v: FloatArray) -> tuple[FloatA
     """Sweep with the policy as long as that narrows the bracket; return T v and the bracket around it."""
     best: tuple[FloatArray, Bracket] | None = None
     for _ in range(200):
-        v = v - 0.5 * (v.min() + v.max())
+        v = v - (0.5 * v.min() + 0.5 * v.max())
         t = _expectation(work, pi, v, g)
         change = t - v
         found = bracket_from(g, float(change.min()), float(change.max()), _error(work, pi, v, g), float(np.abs(t).max()))
@@ -264,7 +269,7 @@ def _evaluate_stages(mdp: FiniteHorizonMDP, pi: FloatArray) -> Evaluation:
         errors[h] = (errors[h + 1] + _error(work, pi[h], value[h + 1], 1.0)) * (1 + 4 * UNIT)
     # one more unit for the rounding of value -+ error itself
     errors += np.where(errors > 0, UNIT * (np.abs(value).max(axis=1) + errors), 0.0) * 1.01
-    return Evaluation(value, q, value - errors[:, None], value + errors[:, None])
+    return Evaluation(value, q, *unbounded(value - errors[:, None], value + errors[:, None]))
 
 
 def _place(place: tuple[int, ...]) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mdps._chain import normalised, policy_chain
+from mdps._chain import normalised, policy_chain, require_tabular
 from mdps._errors import InfiniteDiameter, ModelError, NotConverged
 from mdps._validate import require_integer, require_integer_between, require_positive
 
@@ -83,6 +83,7 @@ def hitting_times(
     """
     from mdps._graph import graph_of, graph_of_chain
 
+    require_tabular(mdp)
     require_positive("tolerance", tolerance)
     require_integer("max_sweeps", max_sweeps)
     wanted = np.zeros(mdp.n_states, dtype=bool)
@@ -130,6 +131,7 @@ def diameter(mdp: TabularMDP, *, tolerance: float = 1e-10) -> float:
     """
     from mdps._graph import components, graph_of, surely_reaching
 
+    require_tabular(mdp)
     require_positive("tolerance", tolerance)
     graph, matrix = graph_of(mdp), normalised(mdp)
     states = mdp.n_states
@@ -178,12 +180,19 @@ def _times(graph: Graph, matrix: Any, target: BoolArray, tolerance: float, max_s
 def _solve_times(chain: Any) -> FloatArray:
     """Return (I - chain)^-1 1 for a transient chain."""
     size = chain.shape[0]
-    if size <= _DENSE_STATES:
-        return np.asarray(np.linalg.solve(np.eye(size) - chain.toarray(), np.ones(size)))
-    from scipy.sparse import csc_array, eye_array
-    from scipy.sparse.linalg import splu
+    try:
+        if size <= _DENSE_STATES:
+            times = np.asarray(np.linalg.solve(np.eye(size) - chain.toarray(), np.ones(size)))
+        else:
+            from scipy.sparse import csc_array, eye_array
+            from scipy.sparse.linalg import splu
 
-    return np.asarray(splu(csc_array(eye_array(size) - chain)).solve(np.ones(size)))
+            times = np.asarray(splu(csc_array(eye_array(size) - chain)).solve(np.ones(size)))
+    except (np.linalg.LinAlgError, RuntimeError):  # splu reports a singular factor as a RuntimeError
+        times = np.full(size, np.nan)
+    if not (times >= 1 - 1e-6).all():
+        raise NotConverged("hitting times: the target is reached by probabilities too small for floating point", times)
+    return times
 
 
 def _swept_times(

@@ -211,7 +211,7 @@ class FiniteHorizonMDP:
         rewards = (
             (build_reward(reward, kernels[0], mask),)
             if staged is None
-            else tuple(build_reward(staged[h], kernels[h % len(kernels)], mask) for h in range(H))
+            else tuple(_reward_at_stage(h, staged[h], kernels[h % len(kernels)], mask) for h in range(H))
         )
         final = np.zeros(S) if final_value is None else require_array("final_value", final_value)
         require_shape("final_value", final, (S,))
@@ -402,6 +402,13 @@ def _stages(transition: Any) -> FloatArray | None:
 def _at_stage(h: int, transition: Any, mask: BoolArray | None) -> Kernel:
     try:
         return build_kernel(transition, mask)
+    except ModelError as error:
+        raise _located(error, h) from None
+
+
+def _reward_at_stage(h: int, reward: Any, kernel: Kernel, mask: BoolArray | None) -> Reward:
+    try:
+        return build_reward(reward, kernel, mask)
     except ModelError as error:
         raise _located(error, h) from None
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mdps._build import UNIT
+from mdps._build import SMALLEST, UNIT
 from mdps.models import TabularMDP, working_deviation
 
 __all__ = ["Bracket", "Work", "action_values", "bracket", "bracket_from", "shift", "work_of"]
@@ -27,7 +27,6 @@ __all__ = ["Bracket", "Work", "action_values", "bracket", "bracket_from", "shift
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-SMALLEST = 5e-324
 COMPILED_ABOVE = 20_000
 """Stored entries above which a sparse sweep is worth a compiled kernel."""
 

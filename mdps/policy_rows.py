@@ -17,6 +17,8 @@ IntArray = npt.NDArray[np.int64]
 
 DENSE_SOLVE = 200
 """Sparse systems up to this size are solved as dense ones."""
+SINGULAR_SWEEPS = 100
+"""Sweeps in place of a solution where 1 - g is lost in the rounding of the system."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -45,7 +47,13 @@ class PolicyRows:
         return v, span
 
     def solve(self, g: float) -> FloatArray:
-        """Solve v = r + g P v by a factorisation."""
+        """Solve v = r + g P v by a factorisation, or approach it by sweeps where that is singular in floating point."""
+        try:
+            return self._factorised(g)
+        except (np.linalg.LinAlgError, RuntimeError):  # splu reports a singular factor as a RuntimeError
+            return self.iterate(self.reward, g, SINGULAR_SWEEPS, 0.0)[0]
+
+    def _factorised(self, g: float) -> FloatArray:
         size = self.reward.size
         if not isinstance(self.kernel, np.ndarray):
             if size > DENSE_SOLVE:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Solution", "Status"]
+__all__ = ["Solution", "Status", "unbounded"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -71,12 +72,18 @@ class Solution:
     @cached_property
     def lower(self) -> Any:
         """Lower limits of the optimal value, or of the gain."""
-        return self.limits[0] if isinstance(self.limits, tuple) else _frozen(self.value - self.limits[:, None])
+        return self.limits[0] if isinstance(self.limits, tuple) else _frozen(self._around()[0])
 
     @cached_property
     def upper(self) -> Any:
         """Upper limits of the optimal value, or of the gain."""
-        return self.limits[1] if isinstance(self.limits, tuple) else _frozen(self.value + self.limits[:, None])
+        return self.limits[1] if isinstance(self.limits, tuple) else _frozen(self._around()[1])
+
+    def _around(self) -> tuple[FloatArray, FloatArray]:
+        assert not isinstance(self.limits, tuple)
+        radius = self.limits[:, None]
+        with np.errstate(invalid="ignore"):
+            return unbounded(self.value - radius, self.value + radius)
 
     @property
     def converged(self) -> bool:
@@ -87,7 +94,9 @@ class Solution:
     def error(self) -> float:
         """Largest distance from the returned number to the optimum that the bounds allow."""
         centre = self.value if self.gain is None else self.gain
-        return float(max(np.max(self.upper - centre), np.max(centre - self.lower)))
+        with np.errstate(invalid="ignore"):
+            largest = np.maximum(np.max(self.upper - centre), np.max(centre - self.lower))
+        return math.inf if np.isnan(largest) else float(largest)
 
     @property
     def span(self) -> float:
@@ -110,32 +119,55 @@ class Solution:
         """
         from mdps.operators import action_values
 
-        if self.criterion == "finite-horizon":
-            return np.stack([action_values(self.model.stage(h), self.value[h + 1], 1.0) for h in range(self.model.horizon)])
-        if self.criterion == "average":
-            assert self.bias is not None
-            assert self.gain is not None
-            return action_values(self.model, self.bias, 1.0) - self.gain
-        return action_values(self.model, self.value, self.model.discount)
+        with np.errstate(over="ignore", invalid="ignore"):
+            if self.criterion == "finite-horizon":
+                return np.stack([action_values(self.model.stage(h), self.value[h + 1], 1.0) for h in range(self.model.horizon)])
+            if self.criterion == "average":
+                assert self.bias is not None
+                assert self.gain is not None
+                return action_values(self.model, self.bias, 1.0) - self.gain
+            return action_values(self.model, self.value, self.model.discount)
 
     @cached_property
     def optimal_actions(self) -> BoolArray:
-        """Actions that the bounds do not exclude, (S, A) or (H, S, A): contains every optimal action."""
-        q = self.action_value
-        allowed: BoolArray = q >= q.max(axis=-1, keepdims=True) - self.slack
-        return allowed
+        """Actions that the bounds do not exclude, (S, A) or (H, S, A): contains every optimal action.
+
+        Average reward: every action that attains the maximum in the optimality equation, given that the policy found is optimal; up to
+        20,000 states the bias is polished by policy iteration for that, beyond it is compared at the accuracy of the run.
+        """
+        q, slack = self._ranked
+        # a run without any bound, or one that overflowed, excludes nothing but what is not available
+        with np.errstate(invalid="ignore"):
+            allowed: BoolArray = ~(q < q.max(axis=-1, keepdims=True) - slack)
+        mask = self.model.action_mask
+        return allowed if mask is None else allowed & mask
 
     @cached_property
     def gap(self) -> FloatArray:
         """Action value of the best action minus that of the best excluded one, (S,) or (H, S); inf where none is excluded."""
-        q = self.action_value
+        q = self._ranked[0]
         best: FloatArray = q.max(axis=-1)
         second: FloatArray = np.where(self.optimal_actions, -np.inf, q).max(axis=-1)
-        return best - second
+        with np.errstate(invalid="ignore"):
+            return best - second
+
+    @cached_property
+    def _ranked(self) -> tuple[FloatArray, float]:
+        """Action values to compare actions by, and how far below the best one an optimal action may be found."""
+        if self.criterion == "average":
+            from mdps.average import ranked_actions
+
+            return ranked_actions(self)
+        return self.action_value, self.slack
 
     def __repr__(self) -> str:
         size = "x".join(map(str, self.policy.shape))
         return f"Solution({self.criterion}, {self.method}, {size}, error <= {self.error:.3g}, {self.iterations} iterations, {self.status.value})"
+
+
+def unbounded(lower: FloatArray, upper: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the limits with infinity wherever an overflow left no number."""
+    return np.where(np.isnan(lower), -np.inf, lower), np.where(np.isnan(upper), np.inf, upper)
 
 
 def _frozen(array: FloatArray) -> FloatArray:

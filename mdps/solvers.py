@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import numpy as np
+
 from mdps._budget import Budget, Progress
 from mdps._errors import InvalidDiscount, ModelError, NotConverged
 from mdps._validate import require_array, require_choice, require_discount, require_integer, require_positive, require_shape
@@ -16,6 +18,7 @@ CRITERIA = ("discounted", "finite-horizon", "average")
 DEFAULT_ITERATIONS = 1_000_000
 
 
+@np.errstate(over="ignore", invalid="ignore")  # an overflow shows as an infinite bracket
 def solve(
     mdp: TabularMDP | FiniteHorizonMDP | LinearMDP,
     *,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mdps._chain import policy_chain, stationary_of
+from mdps._chain import policy_chain, require_tabular, stationary_of
 from mdps._errors import Multichain
 
 if TYPE_CHECKING:
@@ -101,6 +101,7 @@ def classify(mdp: TabularMDP, policy: ArrayLike | None = None) -> Classification
     """
     from mdps._graph import closed_classes, components, end_components, graph_of, graph_of_chain
 
+    require_tabular(mdp)
     graph = graph_of(mdp) if policy is None else graph_of_chain(policy_chain(mdp, policy))
     classes = closed_classes(graph)
     ends = classes if policy is not None else end_components(graph)
@@ -153,6 +154,7 @@ def stationary_distribution(mdp: TabularMDP, policy: ArrayLike) -> FloatArray:
     """
     from mdps._graph import closed_classes, graph_of_chain
 
+    require_tabular(mdp)
     chain = policy_chain(mdp, policy)
     classes = closed_classes(graph_of_chain(chain))
     if len(classes) > 1:

@@ -293,3 +293,68 @@ def test_rounding_above_the_tolerance_is_said():
 def test_bad_options(options, message):
     with pytest.raises(ValueError, match=message):
         solve_average(families.river_swim(), **options)
+
+
+def tied_by_waiting(leave):
+    """From state 0 one may wait in state 1 (pays 0, left with probability e) or in state 2 (pays -1, left with 2e): both are optimal, gain 1."""
+    P, reward = np.zeros((3, 2, 3)), np.zeros((3, 2))
+    P[0, 0, 1] = P[0, 1, 2] = 1.0
+    P[1, :, 1], P[1, :, 0] = 1 - leave, leave
+    P[2, :, 2], P[2, :, 0] = 1 - 2 * leave, 2 * leave
+    reward[0], reward[2] = 1 + 1 / leave, -1.0
+    return mdps.TabularMDP(P, reward)
+
+
+@pytest.mark.parametrize("method", ALGORITHMS)
+@pytest.mark.parametrize("power", [4, 10])
+def test_optimal_actions_are_all_kept_though_the_bias_of_a_run_is_rough(method, power):
+    for tolerance in (1e-2, 1e-6):
+        solution = solve_average(tied_by_waiting(2.0**-power), method=method, tolerance=tolerance, raise_on_budget=False)
+        assert solution.lower <= 1 <= solution.upper
+        assert solution.optimal_actions[0].all()
+    other = tied_by_waiting(2.0**-power).expected_reward.copy()
+    other[0, 1] -= 0.01
+    solution = solve_average(mdps.TabularMDP(tied_by_waiting(2.0**-power).transition, other), method=method, raise_on_budget=False)
+    assert solution.optimal_actions[0].tolist() == [True, False]
+    assert solution.gap[0] == pytest.approx(0.01, rel=1e-6)
+
+
+@pytest.mark.parametrize("method", ALGORITHMS)
+def test_states_that_hang_together_by_almost_nothing(method):
+    """The gain is 2/3 in exact arithmetic, and no float bias can show it: an honest bracket and an exception, not a crash."""
+    P = np.array([[[1.0, 1e-300]], [[2e-300, 1.0]]])
+    model = mdps.TabularMDP(P[:, :, :], np.array([[1.0], [0.0]]))
+    with pytest.raises(mdps.NotConverged) as caught:
+        solve_average(model, method=method, max_iterations=1000)
+    partial = caught.value.solution
+    assert partial.lower >= -1e-9
+    assert partial.lower <= Fraction(2, 3) <= partial.upper <= 1 + 1e-9
+    assert partial.optimal_actions.all()
+
+
+@pytest.mark.parametrize("method", ALGORITHMS)
+def test_rewards_below_the_normal_floats_keep_the_bracket_sound(method):
+    mdp = mdps.TabularMDP(np.full((2, 1, 2), 0.5), np.array([[[5e-324, 0.0]], [[0.0, 0.0]]]))
+    solution = solve_average(mdp, method=method)
+    assert Fraction(solution.lower) <= Fraction(5e-324) / 4 <= Fraction(solution.upper)
+
+
+@pytest.mark.parametrize("start", [[1e308, -1e308], [-1.7e308, 1.7e308]])
+def test_a_start_that_overflows_is_not_called_converged(start):
+    P = np.array([[[0.5, 0.5], [1.0, 0.0]], [[1.0, 0.0], [0.0, 1.0]]])
+    model = mdps.TabularMDP(P, np.array([[1.0, 0.0], [2.0, 3.0]]))
+    for method in ALGORITHMS:
+        solution = solve_average(model, method=method, initial_value=start, raise_on_budget=False, max_iterations=100)
+        assert solution.lower <= 3 <= solution.upper
+        assert not solution.converged or solution.upper - solution.lower <= 4e-8
+        assert solution.upper < 4
+
+
+def test_a_program_made_infeasible_by_rounding_leaves_the_start_to_howard(monkeypatch):
+    import scipy.optimize
+
+    class Failed:
+        x = None
+
+    monkeypatch.setattr(scipy.optimize, "linprog", lambda *a, **k: Failed())
+    assert solve_average(families.river_swim(6), method="linear-programming").gain == pytest.approx(0.4286224338, abs=1e-9)

@@ -269,3 +269,61 @@ def test_a_slow_model_is_handed_over_and_comes_back_where_gauss_seidel_is_slow_t
 
 def test_repr_says_how_good_it_is():
     assert repr(mdps.solve(SOUND)) == "Solution(discounted, policy-iteration, 2, error <= 0, 1 iterations, converged)"
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_rewards_below_the_normal_floats_keep_the_bracket_sound(method):
+    """An expected reward of half the smallest float is rounded to zero: no share of it bounds that error."""
+    reward = np.array([[[5e-324, 0.0]], [[0.0, -1.5e-323]]])
+    model = mdps.TabularMDP(np.full((2, 1, 2), 0.5), reward, discount=0.9)
+    solution = mdps.solve(model, method=method)
+    exact = mdps.exact.solve(model).value
+    assert (solution.lower <= exact).all()
+    assert (exact <= solution.upper).all()
+    assert mdps.exact.check(model, solution.lower, solution.upper)
+    assert mdps.solve(mdps.TabularMDP(np.full((2, 1, 2), 0.5), 0 * reward, discount=0.9)).error == 0
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_values_beyond_the_floats_leave_an_unbounded_bracket_and_no_nan(method):
+    P = np.array([[[0.5, 0.5], [1.0, 0.0]], [[1.0, 0.0], [0.0, 1.0]]])
+    for size in (1.7e308, -1.7e308):
+        model = mdps.TabularMDP(P, np.array([[size, size], [size, -size]]), discount=0.99)
+        with pytest.raises(mdps.NotConverged) as caught:
+            mdps.solve(model, method=method)
+        partial = caught.value.solution
+        assert (partial.lower == -np.inf).all()
+        assert (partial.upper == np.inf).all()
+        assert partial.error == np.inf
+        assert partial.optimal_actions.all()
+
+
+def test_a_system_that_is_singular_in_floating_point_is_no_crash():
+    rng = np.random.default_rng(0)
+    discount = 1 - 2.0**-53
+    for size in (2, 3, 4):
+        for _ in range(20):
+            P = rng.dirichlet(np.full(size, 0.2), size=(size, 2))
+            for method in ("policy-iteration", "linear-programming"):
+                partial = mdps.solve(mdps.TabularMDP(P, rng.normal(size=(size, 2)), discount=discount), method=method, raise_on_budget=False)
+                assert not partial.converged
+
+
+@pytest.mark.parametrize("horizon", [None, 3])
+def test_a_run_without_a_bound_still_offers_only_available_actions(horizon):
+    mask = np.array([[True, False], [True, True]])
+    P, reward = np.full((2, 2, 2), 0.5), np.ones((2, 2))
+    if horizon is None:
+        model = mdps.TabularMDP(P, reward, discount=1 - 2.0**-53, action_mask=mask)
+    else:
+        model = mdps.FiniteHorizonMDP(P, reward, horizon=horizon, action_mask=mask)
+    partial = mdps.solve(model, max_iterations=1, raise_on_budget=False)
+    assert partial.error == np.inf
+    assert (partial.optimal_actions == mask).all()
+
+
+def test_a_numpy_false_stops_the_run_too():
+    model = mdps.TabularMDP(np.eye(2)[[[1], [0]]], np.array([[0.0], [1.0]]), discount=0.999)
+    solution = mdps.solve(model, method="value-iteration", progress=lambda n, e: np.bool_(n < 3), raise_on_budget=False)
+    assert solution.status is Status.STOPPED
+    assert solution.iterations == 3

@@ -172,3 +172,22 @@ def test_terminal_states_have_value_zero_exactly():
     found = mdps.evaluate(model, [0, 0])
     assert found.lower[1] == found.value[1] == found.upper[1] == 0
     assert found.value[0] == pytest.approx(1 / 0.55)
+
+
+def test_rows_of_different_lengths_are_no_policy():
+    model = mdps.TabularMDP(np.full((2, 2, 2), 0.5), np.ones((2, 2)), discount=0.5)
+    with pytest.raises(mdps.InvalidPolicy, match="different lengths"):
+        mdps.evaluate(model, [[1.0, 0.0], [1.0]])
+    with pytest.raises(mdps.InvalidPolicy, match=r"\(sum 1\.5\) in state 0"):
+        mdps.evaluate(model, [[1.0, 0.5], [1.0, 0.0]])
+
+
+def test_values_beyond_the_floats_and_singular_systems_leave_an_unbounded_bracket():
+    P = np.full((3, 1, 3), 1 / 3)
+    for reward, discount in ((1.7e308, 0.9), (1.0, 1 - 2.0**-53)):
+        found = mdps.evaluate(mdps.TabularMDP(P, np.full((3, 1), reward), discount=discount), [0, 0, 0])
+        assert (found.lower == -np.inf).all()
+        assert (found.upper == np.inf).all()
+    found = mdps.evaluate(mdps.FiniteHorizonMDP(P, np.full((3, 1), 1.7e308), horizon=3), [0, 0, 0])
+    assert (found.lower[0] == -np.inf).all()
+    assert (found.upper[0] == np.inf).all()

@@ -249,3 +249,35 @@ def test_not_converged_survives_pickling():
     error = mdps.NotConverged("late", 3)
     again = pickle.loads(pickle.dumps(error))
     assert (again.solution, str(again)) == (3, "late")
+
+
+@pytest.mark.parametrize("form", ["dense", "sparse", "sequence"])
+def test_transition_rewards_of_masked_rows_and_terminal_states_are_not_looked_at(form):
+    P, reward = rows(3, 3, 2), np.ones((3, 2, 3))
+    mask = np.array([[True, False], [True, True], [True, True]])
+    reward[0, 1] = reward[2] = np.nan
+    expected = [[1.0, 0.0], [1.0, 1.0], [0.0, 0.0]]
+    given_reward = reward
+    if form == "sparse":
+        P, given_reward = sparse.csr_matrix(P.reshape(6, 3)), sparse.csr_matrix(reward.reshape(6, 3))
+    elif form == "sequence":
+        P = [sparse.csr_matrix(P[:, a]) for a in range(2)]
+        given_reward = [sparse.csr_matrix(reward[:, a]) for a in range(2)]
+    model = mdps.TabularMDP(P, given_reward, discount=0.9, action_mask=mask, terminal=[2])
+    assert np.allclose(model.expected_reward, expected, rtol=1e-15)
+    with pytest.raises(mdps.NotFinite, match="reward at state 0, action 1"):
+        mdps.TabularMDP(P, given_reward, discount=0.9, terminal=[2])
+
+
+def test_a_mask_that_leaves_nothing_is_refused_in_both_forms():
+    P = rows(3, 2, 2)
+    for transition in (P, sparse.csr_matrix(P.reshape(4, 2))):
+        with pytest.raises(mdps.NoAction, match="state 0"):
+            mdps.TabularMDP(transition, np.zeros((2, 2)), action_mask=np.zeros((2, 2), dtype=bool))
+
+
+def test_a_bad_reward_of_a_stage_is_named_with_its_stage():
+    reward = np.zeros((3, 2, 2))
+    reward[1, 0, 1] = np.inf
+    with pytest.raises(mdps.NotFinite, match="stage 1: reward at state 0, action 1"):
+        mdps.FiniteHorizonMDP(rows(3, 2, 2), reward, horizon=3)

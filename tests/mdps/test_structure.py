@@ -210,3 +210,19 @@ def test_exact_zeros_are_no_edges():
 def test_bad_input(call, message):
     with pytest.raises(mdps.ModelError, match=message):
         call(families.river_swim())
+
+
+@pytest.mark.parametrize(
+    "call",
+    [mdps.diameter, mdps.classify, lambda mdp: mdps.hitting_times(mdp, 0), lambda mdp: mdps.stationary_distribution(mdp, [0])],
+)
+@pytest.mark.parametrize("mdp", [3, mdps.FiniteHorizonMDP(np.ones((1, 1, 1)), np.ones((1, 1)), horizon=2)])
+def test_only_tabular_models_have_a_structure(call, mdp):
+    with pytest.raises(mdps.ModelError, match="mdp must be a TabularMDP, got"):
+        call(mdp)
+
+
+def test_a_target_that_floats_cannot_reach_is_said():
+    chain = mdps.TabularMDP(np.array([[[1.0, 1e-300]], [[0.0, 1.0]]]), np.zeros((2, 1)))
+    with pytest.raises(mdps.NotConverged, match="too small for floating point"):
+        mdps.hitting_times(chain, 1)

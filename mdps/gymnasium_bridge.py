@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mdps._errors import ModelError
+from mdps._errors import ModelError, NegativeProbability
 from mdps._validate import require_discount, require_integer
 from mdps.models import FiniteHorizonMDP, TabularMDP
 
@@ -114,6 +114,8 @@ def _read(table: Mapping[Any, Any]) -> tuple[Any, FloatArray, int, bool]:
                     ) from None
                 if not 0 <= successor < states:
                     raise ModelError(f"env.P of state {s}, action {a} names the next state {successor}; allowed is 0..{states - 1}")
+                if p < 0:  # two entries of one successor could hide it in their sum
+                    raise NegativeProbability(s, a, successor, p)
                 rows.append(s * actions + a)
                 columns.append(states if terminated else successor)
                 values.append(p)
@@ -126,7 +128,9 @@ def _read(table: Mapping[Any, Any]) -> tuple[Any, FloatArray, int, bool]:
         values += [1.0] * actions
         earned += [0.0] * actions
     transition = csr_array((values, (rows, columns)), shape=(size * actions, size))
-    reward = np.bincount(rows, weights=np.array(earned, dtype=np.float64), minlength=size * actions).astype(np.float64)
+    totals = np.bincount(rows, weights=np.array(values), minlength=size * actions)
+    # a row within rounding of 1 stands for its renormalisation, and so does its reward
+    reward = np.bincount(rows, weights=np.array(earned, dtype=np.float64), minlength=size * actions) / np.where(totals > 0, totals, 1.0)
     return transition, reward.reshape(size, actions), states, ends
 
 

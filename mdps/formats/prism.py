@@ -219,6 +219,7 @@ class _Transitions:
         lines = lines_of(path, max_bytes)
         number, first = next(lines, (1, ""))
         announced, chain = _header(path, number, first)
+        self.chain = chain
         s, c, j, p, at = [], [], [], [], []
         width = 3 if chain else 4
         for number, text in lines:
@@ -243,11 +244,15 @@ class _Transitions:
         """Return the stacked sparse kernel, rows renormalised where they are within `tolerance` of 1."""
         from scipy.sparse import csr_array
 
-        totals = np.bincount(self.row, weights=self.probability, minlength=self.states * self.actions)
+        totals = self._totals()
         # within 1e-9 the model itself reads the row as its exact renormalisation; the floats stay as they were printed
         printed = (np.abs(totals - 1.0) <= tolerance) & (np.abs(totals - 1.0) > 1e-9)
         data = self.probability / np.where(printed, totals, 1.0)[self.row]
         return csr_array((data, (self.row, self.successor)), shape=(self.states * self.actions, self.states))
+
+    def _totals(self) -> NDArray[np.float64]:
+        """Return the sum of the printed probabilities of each row (S*A,)."""
+        return np.bincount(self.row, weights=self.probability, minlength=self.states * self.actions).astype(np.float64)
 
     def mask(self) -> NDArray[np.bool_] | None:
         """Return which choices exist, or None where all do."""
@@ -261,6 +266,8 @@ class _Transitions:
         exists = np.zeros(self.states * self.actions, dtype=bool)
         exists[self.row] = True
         place: dict[tuple[int, int], float] | None = None
+        totals = self._totals()
+        width = 3 if self.chain else 4
         for file in files:
             path = Path(file)
             for number, parts in _reward_lines(path, max_bytes, self.states):
@@ -272,14 +279,18 @@ class _Transitions:
                     rows = slice(state * self.actions, (state + 1) * self.actions)
                     total[rows] += value * exists[rows]
                     continue
-                choice = _index(path, number, "choice", parts[1]) if len(parts) == 4 else 0
+                if len(parts) != width:
+                    kind = "a chain" if self.chain else "an MDP"
+                    raise BrokenFile(path, f"must have 2 or {width} columns for rewards of {kind}, got {len(parts)}", line=number)
+                choice = 0 if self.chain else _index(path, number, "choice", parts[1])
                 successor = _index(path, number, "successor", parts[-2])
                 if place is None:
                     place = dict(zip(zip(self.row.tolist(), self.successor.tolist(), strict=True), self.probability.tolist(), strict=True))
                 row = state * self.actions + choice
                 if choice >= self.actions or (row, successor) not in place:
                     raise BrokenFile(path, f"rewards the transition {state} {choice} {successor}, which does not exist", line=number)
-                total[row] += value * place[row, successor]
+                # the row stands for its renormalisation, and so do its rewards
+                total[row] += value * place[row, successor] / totals[row]
         return total.reshape(self.states, self.actions)
 
     def _check(self, announced: tuple[int, ...]) -> None:
@@ -372,6 +383,8 @@ def _number(path: Path, number: int, name: str, text: str) -> float:
     """Return a decimal or a fraction such as 1/3."""
     convert: Callable[[str], float] = (lambda t: float(Fraction(t))) if "/" in text and len(text) < 60 else float
     try:
+        if "_" in text:  # Python's digit groups are no numbers of these files
+            raise ValueError
         value = convert(text)
     except (ValueError, ZeroDivisionError, OverflowError):
         raise BrokenFile(path, f"{name} must be a number, got {text[:30]!r}", line=number) from None

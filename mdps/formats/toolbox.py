@@ -48,7 +48,7 @@ def from_mdptoolbox(transitions: Any, reward: Any, *, discount: float | None = N
     actions = len(transitions)
     if _has_sparse(reward):
         return TabularMDP(kernel, list(reward) if sparse else _actions_last("reward", [_dense(m) for m in reward]), discount=discount, initial=initial)
-    array = np.asarray(reward)
+    array = _array("reward", reward)
     if array.ndim == 1:
         array = np.repeat(array[:, None], actions, axis=1)
     elif array.ndim == 3:
@@ -91,11 +91,17 @@ def _dense(matrix: Any) -> Any:
     return matrix.toarray() if hasattr(matrix, "toarray") else np.asarray(matrix)
 
 
-def _actions_last(name: str, value: Any) -> Any:
+def _array(name: str, value: Any) -> Any:
     try:
         array = np.asarray(value)
+        # the toolbox keeps one matrix for each action in an array of objects, too
+        return np.stack([_dense(matrix) for matrix in array]) if array.dtype == object and array.ndim == 1 else array
     except ValueError:
-        raise ModelError(f"{name} must be an array (A, S, S), got matrices of different shapes") from None
+        raise ModelError(f"{name} must be an array, got rows or matrices of different shapes") from None
+
+
+def _actions_last(name: str, value: Any) -> Any:
+    array = _array(name, value)
     if array.ndim != 3 or array.shape[1] != array.shape[2]:
         raise WrongShape(name, array.shape, "(A, S, S)")
     return array.transpose(1, 0, 2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import gymnasium
 import numpy as np
 import pytest
@@ -124,3 +126,14 @@ GOOD = [(1.0, 0, 0.0, False)]
 def test_bad_environments(env, options, message):
     with pytest.raises(mdps.ModelError, match=message):
         mdps.from_gymnasium(env, **options)
+
+
+def test_a_negative_probability_does_not_hide_in_a_sum():
+    env = SimpleNamespace(P={0: {0: [(-0.5, 0, 1.0, False), (1.5, 0, 1.0, False)]}})
+    with pytest.raises(mdps.NegativeProbability, match="state 0, action 0"):
+        mdps.from_gymnasium(env, discount=0.9)
+
+
+def test_the_reward_of_a_row_is_that_of_its_renormalisation():
+    env = SimpleNamespace(P={0: {0: [(0.3333333333, 0, 1.0, False)] * 3}})
+    assert mdps.from_gymnasium(env, discount=0.5).expected_reward.tolist() == [[1.0]]

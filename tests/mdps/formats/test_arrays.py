@@ -86,3 +86,12 @@ def test_broken_petsc_files(tmp_path, raw, message):
     path.write_bytes(raw)
     with pytest.raises(mdps.BrokenFile, match=message):
         read_petsc_matrix(path)
+
+
+def test_toolbox_arrays_of_objects_and_ragged_rewards():
+    P = np.array([[[0.1, 0.9], [0.5, 0.5]], [[1.0, 0.0], [0.0, 1.0]]])
+    objects = np.empty(2, dtype=object)
+    objects[:] = list(P)
+    assert np.array_equal(from_mdptoolbox(objects, [1.0, 2.0]).dense(), from_mdptoolbox(P, [1.0, 2.0]).dense())
+    with pytest.raises(mdps.ModelError, match="reward must be an array, got rows or matrices of different shapes"):
+        from_mdptoolbox(P, [[1.0, 2.0], [3.0]])

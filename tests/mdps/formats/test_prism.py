@@ -193,3 +193,23 @@ def test_size_caps_and_missing_files(write, tmp_path):
     many = "mdp\n" + "".join(f"0 {c} 0 1\n" for c in range(1500)) + "".join(f"{s} 0 0 1\n" for s in range(1, 1500))
     with pytest.raises(mdps.BrokenFile, match="one state has 1500 choices"):
         read_prism(write("wide.tra", many))
+
+
+@pytest.mark.parametrize("digits", ["0.333", "0.3333333333"])
+def test_rewards_follow_the_renormalised_row(write, digits):
+    tra = write("m.tra", "mdp\n" + "".join(f"0 0 {j} {digits}\n" for j in range(3)) + "1 0 1 1\n2 0 2 1\n")
+    rew = write("m.trew", "".join(f"0 0 {j} 3\n" for j in range(3)))
+    model = read_prism(tra, rewards=rew, row_tolerance=1e-2)
+    assert model.expected_reward[:, 0] == pytest.approx([3.0, 0.0, 0.0], rel=1e-15)
+
+
+def test_a_line_of_three_columns_rewards_no_choice_of_an_mdp(write):
+    with pytest.raises(mdps.BrokenFile, match=r"line 1: must have 2 or 4 columns for rewards of an MDP, got 3"):
+        read_prism(write("m.tra", PRISM), rewards=write("m.trew", "0 1 7\n"))
+    with pytest.raises(mdps.BrokenFile, match=r"line 1: must have 2 or 3 columns for rewards of a chain, got 4"):
+        read_prism(write("d.tra", "dtmc\n0 1 1\n1 1 1\n"), rewards=write("d.trew", "0 0 1 7\n"))
+
+
+def test_digit_groups_are_no_numbers(write):
+    with pytest.raises(mdps.BrokenFile, match="line 2: probability must be a number, got '0_1'"):
+        read_prism(write("m.tra", "mdp\n0 0 0 0_1\n"))

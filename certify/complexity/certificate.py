@@ -152,6 +152,19 @@ def confidence_radius(
     return float(loop_agec.class_radius(span, hypotheses, functions, steps, delta))
 
 
+def _require_exactness(hypotheses: FiniteClass, steps: int) -> None:
+    """Refuse a class whose equations hold too roughly for so many steps, or whose radius vanishes.
+
+    Equations that are off by tau change every sum of squared losses that the proof compares by at most T (tau^2 + 2 tau B).  The radius
+    exceeds what each comparison needs by at least half of B^2 log |G|, which absorbs as much.
+    """
+    span, tau = hypotheses.span, hypotheses.inexactness
+    if not span > 0.0:
+        raise ValueError("hypotheses must have a positive span: the radius of LOOP vanishes with it, got 0")
+    if steps * (tau**2 + 2.0 * tau * span) > 0.5 * span**2 * math.log(hypotheses.functions):
+        raise ValueError(f"steps must be smaller for a class whose equations hold to {tau:.2g} only, got {steps}; refusing to certify")
+
+
 def require_models(hypotheses: FiniteClass) -> int:
     """Return the index of the true model; refuse a class on which the likelihood of transitions does not control Bellman errors."""
     if hypotheses.kernels is None:
@@ -207,10 +220,13 @@ def regret_certificate(hypotheses: FiniteClass, *, steps: int, delta: float, alg
     span, largest = hypotheses.span, hypotheses.largest_error
     dimension = hypotheses.dimension(1.0 / steps).upper
     size, functions = hypotheses.hypotheses, hypotheses.functions
+    truth = hypotheses.truth if algorithm == "loop" else hypotheses.model_truth
+    assert truth is not None
     # Errors rounded by eta lose T eta in their sum and eta sqrt(T) in the root of the in-sample squares.
-    rounding = (2.0 * math.sqrt(dimension) + 1.0) * steps * hypotheses.rounding
+    rounding = (2.0 * math.sqrt(dimension) + 1.0) * steps * hypotheses.rounding + steps * abs(float(hypotheses.gain[truth]) - hypotheses.optimal_gain)
     reward = hypotheses.mdp.expected_reward
     if algorithm == "loop":
+        _require_exactness(hypotheses, steps)
         radius = float(loop_agec.class_radius(span, size, functions, steps, delta))
         bound = float(loop_agec.regret_bound(dimension, span, radius, largest, steps, delta))
         switches = loop_agec.switching_bound(dimension, radius, largest, steps)

@@ -25,7 +25,7 @@ ROUNDING = 1e-9
 """Bellman errors below this, relative to the largest value, count as zero; the certificates pay for it."""
 
 KERNEL_ROUNDING = 1e-12
-"""Kernels that differ by less in every entry count as the same model."""
+"""Kernels that differ by less in every entry, relative to it, count as the same model."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +125,8 @@ class FiniteClass:
         """
         if self.kernels is None:
             return None
-        apart = np.abs(self.kernels - self.mdp.dense()).max(axis=(1, 2, 3)) > KERNEL_ROUNDING
+        own = self.mdp.dense()
+        apart = (np.abs(self.kernels - own) > KERNEL_ROUNDING * own).any(axis=(1, 2, 3))
         worst = np.abs(self.errors).max(axis=(1, 2)) + np.abs(self.gain - self.optimal_gain) + np.where(apart, np.inf, 0.0)
         index = int(np.argmin(worst))
         return index if worst[index] <= 10.0 * self._unit else None
@@ -152,6 +153,15 @@ class FiniteClass:
             if distance[index] <= 10.0 * self._unit:
                 found[f] = index
         return found
+
+    @cached_property
+    def inexactness(self) -> float:
+        """Largest amount by which the truth misses its optimality equation, or a member of G the backed-up hypothesis it stands for."""
+        if self.truth is None or not self.complete:
+            return float("inf")
+        backed_up = self.mdp.expected_reward + self.backup
+        own = self.action_value[self.truth] + self.gain[self.truth] - backed_up[self.truth]
+        return float(max(np.abs(own).max(), np.abs(self.target[self.completion] - backed_up).max()))
 
     @property
     def realisable(self) -> bool:

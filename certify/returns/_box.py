@@ -16,18 +16,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from certify.returns._model import Arrays, Problem, extremes, risk_neutral
-from certify.returns.policies import GridLayer
+from certify.returns.policies import HALF, GridLayer
 from theory import distributional_dp as bounds
 
 __all__ = [
     "Box", "Stationary", "Table", "arithmetic", "finite_tables", "lattice_unit", "layer_of", "make_box", "nodes_over", "policy_iteration", "rounding",
-    "solve_stationary", "sweep", "utility_table",
+    "snapping", "solve_stationary", "sweep", "utility_table",
 ]  # fmt: skip
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 MODES = {"nearest": 0, "down": 1, "up": 2, "linear": 3}
+
+LATTICE_LIMIT = 4e6
+"""Largest number of (state, stock) entries of a lattice for which it is preferred to a grid with rounded stocks."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,8 +62,11 @@ class Table:
         return np.asarray(self.origin + self.step * np.arange(self.value.shape[1]), dtype=np.float64)
 
 
-def lattice_unit(problem: Problem) -> float | None:
-    """Return u such that stocks on u * Z stay there: rewards in u * Z and 1/discount an integer; None if there is no such u."""
+def lattice_unit(problem: Problem, *, limit: float = np.inf) -> float | None:
+    """Return u such that stocks on u * Z stay there: rewards in u * Z and 1/discount an integer; None if there is no such u.
+
+    With an infinite horizon, None as well if u makes a table of more than `limit` entries.
+    """
     inverse = 1.0 / problem.gamma
     if abs(inverse - round(inverse)) > 1e-12 * inverse:
         return None
@@ -70,7 +76,10 @@ def lattice_unit(problem: Problem) -> float | None:
         return None
     below = lcm(*(f.denominator for f in fractions)) if fractions else 1
     whole = gcd(*(int(f * below) for f in fractions))
-    return whole / below if whole else 1.0
+    unit = whole / below if whole else 1.0
+    if problem.horizon is None and problem.n_states * 2.0 * problem.largest_reward / (1.0 - problem.gamma) / unit > limit:
+        return None
+    return unit
 
 
 def make_box(problem: Problem, slopes: tuple[float, float]) -> Box:
@@ -139,10 +148,16 @@ def nodes_over(box: Box, step: float, offset: float = 0.0) -> tuple[float, int]:
     return float(offset + first * step), int(last - first) + 1
 
 
-def layer_of(box: Box, table: Table, time: int, *, down: bool = False) -> GridLayer:
-    """Return the greedy decisions of a table as part of a policy."""
+def layer_of(box: Box, table: Table, time: int, *, down: bool = False, rounded: bool = False) -> GridLayer:
+    """Return the greedy decisions of a table as part of a policy; `rounded` (or `down`) says that stocks do not stay on its nodes."""
     at = min(time, len(box.below_actions) - 1)
-    return GridLayer(table.origin, table.step, table.action, box.below_actions[at], box.above_actions[at], down)
+    return GridLayer(table.origin, table.step, table.action, box.below_actions[at], box.above_actions[at], down, down or rounded)
+
+
+def snapping(problem: Problem, box: Box, step: float) -> float:
+    """Bound what it adds up to that a stock within 1e-9 steps of a node is read as the node, also against the direction of rounding."""
+    steps = problem.gamma / (1.0 - problem.gamma) if problem.horizon is None else float(problem.horizon)
+    return 2e-9 * step * max(abs(box.slopes[0]), abs(box.slopes[1])) * steps
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -206,7 +221,7 @@ def policy_iteration(problem: Problem, box: Box, step: float, *, offset: float =
         raise ValueError(f"method 'policy' needs at most {limit} pairs of state and stock node, got {S * count}; use 'value'")
     nodes = origin + step * np.arange(count)
     z = ((nodes[:, None, None, None] + model.rew) / gamma - origin) / step  # (N, S, A, B)
-    index = np.rint(z).astype(np.int64)
+    index = np.floor(z + HALF).astype(np.int64)
     inside = (z >= -1e-9) & (z <= count - 1 + 1e-9)
     stock = (nodes[:, None, None, None] + model.rew) / gamma
     beyond = np.where(z < 0, box.slopes[0] * (stock + box.below[0][model.succ]), box.slopes[1] * (stock + box.above[0][model.succ]))

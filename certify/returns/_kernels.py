@@ -97,7 +97,7 @@ def value_sweep(
                         j = max(0, min(int(z), M - 2))
                         total[i] += p * (v[j] + (z - j) * (v[j + 1] - v[j]))
                 else:
-                    shift = 0.5 if mode == NEAREST else SNAP if mode == DOWN else 1.0 - SNAP
+                    shift = 0.5 - SNAP if mode == NEAREST else SNAP if mode == DOWN else 1.0 - SNAP
                     for i in range(first, stop):
                         total[i] += p * v[max(0, min(int(z0 + stride * i + shift), M - 1))]
             for i in range(N):

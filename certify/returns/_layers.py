@@ -30,7 +30,8 @@ class TooMany(ValueError):
 class Layers:
     """Pairs of each step, sorted by state then accumulated reward, and where each transition leads.
 
-    `states[t]` (n_t,), `sums[t]` (n_t,) or (n_t, m), `following[t]` (n_t, A, B) indices into step t + 1.
+    `states[t]` (n_t,), `sums[t]` (n_t,) or (n_t, m), `following[t]` (n_t, A, B) indices into step t + 1.  `merged` bounds how far a sum
+    (each of its entries) is from the true one by merging and by rounding: 0 where the arithmetic is exact.
     """
 
     states: tuple[IntArray, ...]
@@ -64,7 +65,11 @@ def build_layers(problem: Problem, steps: int, *, rewards: FloatArray | None = N
         n, A, B = succ.shape
         gain = m.rew[states][..., None] if rewards is None else rewards[states[:, None, None], np.arange(A)[None, :, None], succ]
         place = np.flatnonzero(real.ravel())
-        new_sums = (sums[:, None, None, :] + factor * gain).reshape(-1, width)[place]
+        moved = factor * gain
+        if np.frexp(factor)[0] != 0.5:  # not a power of 2: the factor and the product are rounded
+            merged += (t + 1) * 2.0**-52 * float(np.abs(moved).max(initial=0.0))
+        new_sums = (sums[:, None, None, :] + moved).reshape(-1, width)[place]
+        merged += _rounded_by(np.broadcast_to(sums[:, None, None, :], (n, A, B, width)), np.broadcast_to(moved, (n, A, B, width)))
         new_states = succ.reshape(-1)[place]
         keys = np.column_stack([new_states.astype(np.float64), np.rint(new_sums / (1e-10 * scale))])
         order = np.lexsort(keys.T[::-1])
@@ -89,6 +94,13 @@ def build_layers(problem: Problem, steps: int, *, rewards: FloatArray | None = N
         all_following.append(following.reshape(n, A, B))
     shaped = [x if rewards is not None else x[:, 0] for x in all_sums]
     return Layers(tuple(all_states), tuple(shaped), tuple(all_following), merged)
+
+
+def _rounded_by(x: FloatArray, y: FloatArray) -> float:
+    """Return the largest rounding error of x + y, exactly (Knuth's two-sum)."""
+    total = x + y
+    back = total - x
+    return float(np.abs((x - (total - back)) + (y - back)).max(initial=0.0))
 
 
 def backward(problem: Problem, layers: Layers, last: FloatArray) -> tuple[FloatArray, list[FloatArray]]:
@@ -136,7 +148,16 @@ def policy_of(problem: Problem, layers: Layers, tables: list[FloatArray], stock:
     return StockPolicy((*made, empty), problem.gamma, problem.horizon, stock)
 
 
-def last_values(utility: Utility, layers: Layers, stocks: FloatArray, rest: FloatArray | None = None) -> FloatArray:
-    """Return f(c + a_h (+ rest)) for every last pair and initial stock, shape (n_h, C)."""
+def last_values(utility: Utility, layers: Layers, stocks: FloatArray, rest: FloatArray | None = None) -> tuple[FloatArray, float]:
+    """Return f(c + a_h (+ rest)) for every last pair and initial stock, shape (n_h, C), and how far c + a_h may be from the true one."""
     sums = layers.sums[-1] if rest is None else layers.sums[-1] + rest
-    return np.stack([utility(c + sums) for c in stocks], axis=1)
+    inexact = max(_rounded_by(np.broadcast_to(c, sums.shape), sums) for c in stocks)
+    if rest is not None:
+        inexact += _rounded_by(layers.sums[-1], rest)
+    return np.stack([utility(c + sums) for c in stocks], axis=1), layers.merged + inexact
+
+
+def near_values(utility: Utility, layers: Layers, stock: float, distance: float) -> tuple[FloatArray, FloatArray]:
+    """Return the least and the largest f at c + a_h and `distance` to either side, shapes (n_h, 1): where f may jump there."""
+    around = np.stack([utility(stock + layers.sums[-1] + shift) for shift in (-distance, 0.0, distance)])
+    return around.min(axis=0)[:, None], around.max(axis=0)[:, None]

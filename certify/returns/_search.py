@@ -23,6 +23,9 @@ FloatArray = NDArray[np.float64]
 EVALUATIONS = 20_000
 """Stock tables that the lattice search may compute before it returns the bracket it has."""
 
+STEPS = 4e9
+"""Elementary steps of all those tables together: some ten seconds."""
+
 
 def interval_bound(left: FloatArray, right: FloatArray, width: FloatArray | float, tau: float) -> FloatArray:
     """Return the largest g can be between two stocks with these values of g, `width` apart."""
@@ -64,7 +67,7 @@ def search_atoms(objective: Callable[[FloatArray], FloatArray], stocks: FloatArr
         middles = [(a + b) // 2 for a, b in open_]
         intervals = [pair for (a, b), m in zip(open_, middles, strict=True) for pair in ((a, m), (m, b))]
         pending = middles
-    # rounding must not decide between equal candidates: the lowest stock within the slack of the best
+    # rounding must not decide between equal candidates: the largest stock within the slack of the best
     top = int(np.flatnonzero(np.nan_to_num(value, nan=-np.inf) >= np.nanmax(value) - slack)[-1])
     return float(stocks[top]), float(value[top]), slack, evaluations
 
@@ -130,6 +133,7 @@ def search_lattice(problem: Problem, box: Box, fixed: Table, tau: float, toleran
         return float(-stock + float(problem.initial @ values) / tau)
 
     first, count = round(fixed.origin / unit), fixed.value.shape[1]
+    allowed = min(EVALUATIONS, max(100, int(STEPS / (count * int(problem.stage(0).count.sum())))))
     value = {first + i: g(first + i, 0) for i in range(count)}
     best_at = max(value, key=lambda p: (value[p], -p))
     best = (value[best_at], best_at, 0)
@@ -139,7 +143,7 @@ def search_lattice(problem: Problem, box: Box, fixed: Table, tau: float, toleran
         bounds = interval_bound(np.array([value[p] for p in intervals]), np.array([value[p + 1] for p in intervals]), unit / q**k, tau)
         active = [p for p, bound in zip(intervals, bounds, strict=True) if bound > best[0] + tolerance]
         upper = float(bounds.max(initial=-np.inf)) if active else -np.inf
-        if not active or k == levels or len(tables.known) + len(active) * (q - 1) > EVALUATIONS:
+        if not active or k == levels or len(tables.known) + len(active) * (q - 1) > allowed:
             break
         finer: dict[int, float] = {}
         for p in active:

@@ -107,7 +107,7 @@ class _Finite:
         atoms = layers.sums[-1]
         self.scale = max(1.0, float(np.abs(atoms).max()))
         self.middle = float(np.median(atoms))
-        self.slack = (2.0**-50 * (layers.steps + 16) + 1e-12 * layers.steps) * self.scale
+        self.slack = (2.0**-50 * (layers.steps + 16) + 1e-12 * layers.steps) * self.scale + layers.merged
 
     def best(self, q: float) -> tuple[float, StockPolicy, Law, float]:
         """Return value, policy, law of its return and the error of that law."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -14,14 +15,25 @@ _MDP = typer.Option("--mdp", help="Gymnasium Toy Text id (FrozenLake-v1, CliffWa
 _DISCOUNT = typer.Option("--discount", help="Discount in (0, 1]; 1 needs --horizon.")
 _HORIZON = typer.Option("--horizon", help="Number of steps; without it the horizon is infinite.")
 _SLIPPERY = typer.Option("--slippery/--not-slippery", help="Option is_slippery of FrozenLake and CliffWalking.")
-_PLOT = typer.Option("--plot", help="Write a picture here (.png or .svg).")
+_PLOT = typer.Option("--plot", help="Write a picture here (.png, .svg or .pdf); without a name, one in this folder called after the verb.")
 _JSON = typer.Option("--json", help="Print JSON instead of a table.")
+
+
+class _WithPlot(TyperCommand):
+    """A command whose `--plot` may stand without a file name."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        given = list(args)
+        for i, argument in enumerate(given):
+            if argument == "--plot" and (i + 1 == len(given) or given[i + 1].startswith("-")):
+                given[i] = f"--plot={self.name}.png"
+        return super().parse_args(ctx, given)
 
 
 def register(root: typer.Typer, certify: typer.Typer) -> None:
     """Add the two verbs to the group `certify`."""
-    certify.command("returns")(returns)
-    certify.command("cvar")(cvar)
+    certify.command("returns", cls=_WithPlot)(returns)
+    certify.command("cvar", cls=_WithPlot)(cvar)
 
 
 def returns(
@@ -42,6 +54,7 @@ def returns(
     from certify.returns._model import read_problem
 
     require_tau(tau)
+    _require_picture(plot)
     model = _model(mdp, discount, slippery)
     problem = read_problem(model, horizon=horizon)
     result = return_distribution(model, _policy(problem, policy), representation=representation, atoms=atoms, horizon=horizon)
@@ -58,7 +71,7 @@ def returns(
     if plot is not None:
         _write(plot, lambda figure: _draw_law(figure, result, mdp, tau))
     data = {"mdp": mdp, "policy": policy, "representation": representation, **rows, "assumptions": list(result.assumptions)}
-    _show(f"Return of the policy '{policy}' on {mdp} ({representation})", rows, data, json)
+    _show(f"Return of the policy '{policy}' on {mdp} ({representation})", rows, data, plot, json)
 
 
 def cvar(
@@ -72,8 +85,11 @@ def cvar(
     json: Annotated[bool, _JSON] = False,
 ) -> None:
     """Find the policy with the largest CVaR of the return and compare it with the policy of the largest mean."""
+    from certify._validate import require_tau
     from certify.returns import maximise_cvar
 
+    require_tau(tau)
+    _require_picture(plot)
     model = _model(mdp, discount, slippery)
     best = maximise_cvar(model, tau, horizon=horizon, tail=tail)
     neutral = maximise_cvar(model, 1.0, horizon=horizon)
@@ -90,7 +106,11 @@ def cvar(
     }
     if plot is not None:
         _write(plot, lambda figure: _draw_pair(figure, [law for law, _ in laws], mdp, tau, tail))
-    _show(f"CVaR at {tau:g} of the return on {mdp} ({best.method})", rows, {"mdp": mdp, "tau": tau, "tail": tail, "method": best.method, **rows}, json)
+    bins = _histogram([law for law, _ in laws])
+    data = {"mdp": mdp, "tau": tau, "tail": tail, "method": best.method, **rows, "histogram": bins}
+    _show(f"CVaR at {tau:g} of the return on {mdp} ({best.method})", rows, data, plot, json)
+    if not json:
+        _show_histogram(bins, tau)
 
 
 def _model(name: str, discount: float | None, slippery: bool | None) -> Any:
@@ -123,12 +143,12 @@ def _policy(problem: Any, text: str) -> Any:
         raise ValueError(f"policy must be 'optimal', 'uniform' or actions separated by commas, got {text!r}") from None
 
 
-def _show(title: str, rows: dict[str, Any], data: dict[str, Any], json: bool) -> None:
+def _show(title: str, rows: dict[str, Any], data: dict[str, Any], plot: Path | None, json: bool) -> None:
     """Print a table, or the data as JSON."""
     if json:
         import json as encoder
 
-        typer.echo(encoder.dumps(data))
+        typer.echo(encoder.dumps(data if plot is None else {**data, "plot": str(plot)}))
         return
     from rich.console import Console
     from rich.table import Table
@@ -136,7 +156,51 @@ def _show(title: str, rows: dict[str, Any], data: dict[str, Any], json: bool) ->
     table = Table(title=title, show_header=False)
     for name, value in rows.items():
         table.add_row(name, f"{value:.6g}" if isinstance(value, float) else str(value))
+    if plot is not None:
+        table.add_row("picture", str(plot))
     Console().print(table)
+
+
+def _histogram(laws: list[Any], most: int = 12) -> list[dict[str, float]]:
+    """Return the masses of two laws on the same returns, or in at most `most` equal bins where there are more."""
+    import numpy as np
+
+    (x, p), (y, q) = (law.as_floats() for law in laws)
+    points = np.unique(np.round(np.concatenate([x, y]), 9))
+    if points.size > most:
+        edges = np.linspace(points[0], points[-1], most + 1)
+        masses = [np.histogram(np.round(values, 9), bins=edges, weights=weights)[0] for values, weights in ((x, p), (y, q))]
+        low, high = edges[:-1], edges[1:]
+    else:
+        masses = [np.bincount(np.searchsorted(points, np.round(values, 9)), weights, points.size) for values, weights in ((x, p), (y, q))]
+        low = high = points
+    columns = zip(low.tolist(), high.tolist(), masses[0].tolist(), masses[1].tolist(), strict=True)
+    return [{"from": a, "to": b, "mean_optimal": m, "cvar_optimal": c} for a, b, m, c in columns]
+
+
+def _show_histogram(bins: list[dict[str, float]], tau: float) -> None:
+    """Print the histograms of the two policies side by side."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="Return histogram")
+    for heading in ("return", "largest mean", f"largest CVaR {tau:g}"):
+        table.add_column(heading)
+    for row in bins:
+        between = f"{row['from']:.4g}" if row["from"] == row["to"] else f"{row['from']:.4g} to {row['to']:.4g}"
+        bars = [f"{row[name]:6.4f} {'#' * round(20 * row[name])}" for name in ("mean_optimal", "cvar_optimal")]
+        table.add_row(between, *bars)
+    Console().print(table)
+
+
+def _require_picture(path: Path | None) -> None:
+    """Refuse a picture that could not be written, before anything is computed."""
+    if path is None:
+        return
+    if path.suffix not in (".png", ".svg", ".pdf"):
+        raise ValueError(f"plot must end in .png, .svg or .pdf, got {str(path)!r}")
+    if not path.resolve().parent.is_dir():
+        raise ValueError(f"plot must be a file in an existing folder, got {str(path)!r}")
 
 
 def _write(path: Path, draw: Any) -> None:
@@ -146,8 +210,6 @@ def _write(path: Path, draw: Any) -> None:
 
     from matplotlib.figure import Figure
 
-    if path.suffix not in (".png", ".svg", ".pdf"):
-        raise ValueError(f"plot must end in .png, .svg or .pdf, got {str(path)!r}")
     figure = Figure(figsize=(8.0, 4.0), dpi=140)
     draw(figure)
     handle, temporary = tempfile.mkstemp(suffix=path.suffix, dir=path.parent)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from certify._validate import require_choice, require_integer_at_least, require_real, require_tau
-from certify.returns._box import finite_tables, lattice_unit, layer_of, make_box, rounding, solve_stationary
+from certify.returns._box import LATTICE_LIMIT, finite_tables, lattice_unit, layer_of, make_box, rounding, snapping, solve_stationary
 from certify.returns._layers import Layers, TooMany, backward, build_layers, policy_of
 from certify.returns._model import Problem, extremes, read_problem
 from certify.returns._search import search_atoms, search_lattice
@@ -134,7 +134,7 @@ def maximise_cvar(
         return maximise_upper(problem, tau, tolerance, limit)
     if tau == 1.0:
         return _largest_mean(problem)
-    unit = lattice_unit(problem) if nodes is None else None
+    unit = lattice_unit(problem, limit=LATTICE_LIMIT) if nodes is None else None
     if problem.horizon is None:
         if unit is not None:
             return _infinite_lattice(problem, tau, unit, tolerance)
@@ -234,6 +234,7 @@ def _rounded(problem: Problem, tau: float, nodes: int) -> CVaRSolution:
         highs, _ = finite_tables(problem, LOWER, step, "up")
         slack = rounding(problem, box)
         floor, ceiling, evaluations = tables[0].value - slack, highs[0].value + slack, 2 * problem.horizon
+    floor, ceiling = floor - snapping(problem, box, step), ceiling + snapping(problem, box, step)
     stocks = tables[0].nodes
     low = problem.initial @ floor
     high = problem.initial @ ceiling

@@ -7,7 +7,8 @@ exactly, and the lower CVaR read off is a guaranteed lower bound (distributional
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from certify._validate import require_choice, require_increasing, require_integer_at_least, require_tau
 from certify.returns._model import Arrays, Problem, extremes, read_problem
-from certify.returns.laws import Law, merge_moved, mixture
+from certify.returns.laws import LEVEL, MERGE, Law, merge_moved
 from theory import distributional_dp as bounds
 
 __all__ = ["ReturnLaw", "return_distribution"]
@@ -24,6 +25,8 @@ FloatArray = NDArray[np.float64]
 
 REPRESENTATIONS = ("categorical", "quantile", "exact")
 UNIT = 2.0**-53
+OUTSIDE = 1e-12
+"""What leaves a grid by at most this, relative to its larger end, is moved to the end without being called clipped."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,7 +35,8 @@ class ReturnLaw:
 
     `laws[s]` is within `wasserstein_errors[s]` of the true law in W_1; `law` is that of the initial distribution and `wasserstein_error`
     bounds the error of every one of them.  `mean_preserving` says that nothing was clipped, in which case a categorical law has the true
-    mean (up to the start, gamma^n times the range) and its lower CVaR is a lower bound (`cvar_lower`).
+    mean (up to the start, gamma^n times the range) and its lower CVaR is a lower bound (see `cvar`).  `variance_inflation` bounds the
+    difference between the variances of `laws[s]` and of the true law, to which projection only adds; None where nothing is known.
     """
 
     laws: tuple[Law, ...]
@@ -46,6 +50,7 @@ class ReturnLaw:
     horizon: int | None
     clipped: float
     assumptions: tuple[str, ...]
+    _rounding: float = field(default=0.0, repr=False)
 
     @property
     def wasserstein_error(self) -> float:
@@ -88,7 +93,7 @@ class ReturnLaw:
         value = float(self.law.cvar(tau, tail=tail))
         gap = self.wasserstein_error / tau
         if self.mean_preserving and self.representation == "categorical" and tail == "lower":
-            return value - 64 * UNIT * self.sweeps * max(1.0, float(np.abs(self.atoms).max())), value + gap
+            return value - (self._rounding + 64 * UNIT * self.sweeps * max(1.0, float(np.abs(self.atoms).max()))) / tau, value + gap
         return value - gap, value + gap
 
 
@@ -246,8 +251,25 @@ def _grid(low: float, high: float, count: int) -> FloatArray:
 def _rounding(problem: Problem, atoms: int, n: int, width: float, scale: float) -> float:
     """Bound the W_1 effect of rounding: relative errors of positive masses and of positions up to `scale`, summed over the sweeps."""
     terms = 2 * atoms * max(int(m.count.sum(axis=1).max()) for m in problem.stages) + 8
-    horizon = min(n, 1.0 / (1.0 - problem.gamma) if problem.gamma < 1.0 else n)
-    return (terms * width + 4.0 * scale) * UNIT * horizon
+    return (terms * width + 4.0 * scale) * UNIT * _length(problem, n)
+
+
+def _length(problem: Problem, n: int) -> float:
+    """Return sum_{t<n} gamma^t or more: what an error made in every sweep is multiplied by."""
+    return min(float(n), 1.0 / (1.0 - problem.gamma)) if problem.gamma < 1.0 else float(n)
+
+
+def _overshoot(problem: Problem, weights: FloatArray, grid: FloatArray) -> float:
+    """Return the furthest that a sweep moves mass from outside the grid to its ends without calling it clipped."""
+    rewards = np.unique(np.concatenate([m.rew[m.real] for m in _under(problem, weights).stages]))
+    x = rewards[:, None] + problem.gamma * grid
+    gap = np.maximum(x - grid[-1], grid[0] - x)
+    return float(gap[gap <= OUTSIDE * max(1.0, float(np.abs(grid).max()))].max(initial=0.0))
+
+
+def _spread_by(law: Law, distance: float) -> float:
+    """Bound by how much the variance of another law differs if draws of the two can be paired no further than `distance` apart."""
+    return distance * (2.0 * math.sqrt(float(law.variance())) + 3.0 * distance)
 
 
 def _categorical(problem: Problem, weights: FloatArray, grid: FloatArray, n: int, *, clip: bool) -> ReturnLaw:
@@ -287,14 +309,15 @@ def _categorical(problem: Problem, weights: FloatArray, grid: FloatArray, n: int
         low, high = (x[0] for x in extremes(_under(problem, weights)))
         tail = problem.gamma**n * float(max(abs(high - grid[0]).max(), abs(low - grid[0]).max()))
     spread = np.sqrt(noise) if lost == 0.0 else np.full(S, np.inf)
-    rounding = _rounding(problem, K, n, width, float(np.abs(grid).max()))
+    rounding = _rounding(problem, K, n, width, float(np.abs(grid).max())) + _overshoot(problem, weights, grid) * _length(problem, n)
     errors = np.minimum(spread, drift) + tail + rounding
     gap = float(np.diff(grid).max())
     if lost == 0.0 and problem.gamma < 1.0 and problem.horizon is None:
         errors = np.minimum(errors, float(bounds.sweep_wasserstein(gap, problem.gamma, n, width)) + rounding)
-    laws = tuple(Law(grid, row) for row in law / law.sum(axis=1, keepdims=True))
+    laws = tuple(Law.merging(grid, row)[0] for row in law)
+    inflation = float(noise.max()) + max(_spread_by(law, tail + rounding) for law in laws) if lost == 0.0 else None
     said = ("Nothing is clipped: the projection preserves means." if lost == 0.0 else f"Mass was clipped (up to {lost:.3g} a sweep): means are biased.",)
-    return _result(problem, laws, "categorical", errors, float(noise.max()) if lost == 0.0 else None, lost == 0.0, n, lost, said)
+    return _result(problem, laws, "categorical", errors, inflation, lost == 0.0, n, lost, said, rounding)
 
 
 def project_zero(grid: FloatArray) -> FloatArray:
@@ -320,8 +343,9 @@ def _quantile(problem: Problem, weights: FloatArray, m: int, n: int) -> ReturnLa
         # atoms stay between the extremes of the state's own return, so its range is that of the projected law
         errors = bounds.quantile_wasserstein_bound(high[t] - low[t], m) + _propagate(model, w, problem.gamma, errors)
     width, scale = float((high - low).max()), max(float(np.abs(low).max()), float(np.abs(high).max()))
-    errors = errors + _rounding(problem, m, n, width, scale)
-    laws = tuple(Law(row, np.full(m, 1.0 / m)) for row in law)
+    # a level that is reached within 1e-13 counts as reached
+    errors = errors + _rounding(problem, m, n, width, scale) + LEVEL * width * _length(problem, n)
+    laws = tuple(Law.merging(row, np.full(m, 1.0 / m))[0] for row in law)
     return _result(problem, laws, "quantile", errors, None, False, n, 0.0, ("Means are not preserved by the quantile projection.",))
 
 
@@ -344,11 +368,12 @@ def _exact(problem: Problem, weights: FloatArray, sweeps: int | None, limit: int
             break
         spread = _propagate(m, w, problem.gamma, spread) + np.array([moved for _, _, moved in following])
         rows, done = [(x, p) for x, p, _ in following], sweep + 1
-    laws = tuple(Law(x, p / p.sum()) for x, p in rows)
+    laws = tuple(Law.merging(x, p)[0] for x, p in rows)
     scale = max(1.0, max(float(np.abs(x).max()) for x, _ in rows))
     errors = spread + done * 8 * UNIT * scale  # each step rounds each atom and each sum once
     said = ("Every atom is kept." if problem.horizon is not None else f"The first {done} steps are exact; what follows lies within gamma^n times the range.",)
-    return _result(problem, laws, "exact", np.asarray(errors), 0.0, True, done, 0.0, said)
+    inflation = max(_spread_by(law, float(distance)) for law, distance in zip(laws, errors, strict=True))
+    return _result(problem, laws, "exact", np.asarray(errors), inflation, True, done, 0.0, said)
 
 
 def _propagate(model: Arrays, weight: FloatArray, gamma: float, spread: FloatArray) -> FloatArray:
@@ -378,7 +403,13 @@ def _result(
     n: int,
     lost: float,
     said: tuple[str, ...],
+    rounding: float = 0.0,
 ) -> ReturnLaw:
     starts = np.flatnonzero(problem.initial > 0)
-    law = mixture([laws[s] for s in starts], [float(problem.initial[s]) for s in starts])
-    return ReturnLaw(laws, law, representation, errors, inflation, preserving, n, problem.gamma, problem.horizon, lost, said)
+    # equal atoms of a grid come together; those of exact laws may differ by rounding
+    law, moved = Law.merging(
+        np.concatenate([laws[s].atoms for s in starts]),
+        np.concatenate([problem.initial[s] * laws[s].probabilities for s in starts]),
+        MERGE if representation == "exact" else 0.0,
+    )
+    return ReturnLaw(laws, law, representation, errors + moved, inflation, preserving, n, problem.gamma, problem.horizon, lost, said, rounding)

@@ -13,13 +13,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from certify._validate import require_choice, require_integer_at_least
-from certify.returns._box import Box, Stationary, Table, lattice_unit, layer_of, make_box, nodes_over, policy_iteration, rounding, solve_stationary, sweep
-from certify.returns._layers import backward, build_layers, last_values, policy_of
+from certify._validate import require_choice, require_integer_at_least, require_real
+from certify.returns._box import (
+    LATTICE_LIMIT,
+    Box,
+    Stationary,
+    Table,
+    lattice_unit,
+    layer_of,
+    make_box,
+    nodes_over,
+    policy_iteration,
+    rounding,
+    snapping,
+    solve_stationary,
+    sweep,
+)
+from certify.returns._layers import backward, build_layers, last_values, near_values, policy_of
 from certify.returns._model import Problem, extremes, read_problem
 from certify.returns.laws import Law
 from certify.returns.objectives import Objective, expected_utility, homogeneity_defect, require_utility
-from certify.returns.policies import StockPolicy, return_law
+from certify.returns.policies import HALF, StockPolicy, return_law
 from theory import distributional_dp as bounds
 
 __all__ = ["StockSolution", "optimise"]
@@ -126,6 +140,7 @@ def optimise(
     """
     require_choice("method", method, ("auto", "value", "policy"))
     require_integer_at_least("limit", limit, 1)
+    tolerance = require_real("tolerance", tolerance, above=0.0)
     if nodes is not None:
         require_integer_at_least("nodes", nodes, 3)
     problem = read_problem(mdp, horizon=horizon, initial=initial)
@@ -194,14 +209,21 @@ def _on_layers(problem: Problem, objective: Objective, start: Any, clock: bool, 
         assert objective.lipschitz is not None
         error = float(bounds.dvi_error(objective.lipschitz, problem.gamma, layers.steps, float(half[states].max())))
         rest = factor * middle[states] if objective.rewards is None else None
-    last = last_values(objective.utility, layers, np.asarray(start)[None], rest)
+    last, inexact = last_values(objective.utility, layers, np.asarray(start)[None], rest)
     values, tables = backward(problem, layers, last)
-    value = float(problem.initial[layers.states[0]] @ values[:, 0])
+    starts = problem.initial[layers.states[0]]
+    value = low = high = float(starts @ values[:, 0])
+    if objective.lipschitz is None and inexact > 0.0:  # a jump may lie between a stock and its rounded value
+        least, most = near_values(objective.utility, layers, start, inexact)
+        worst, tables = backward(problem, layers, least)
+        low, high = float(starts @ worst[:, 0]), float(starts @ backward(problem, layers, most)[0][:, 0])
     policy = policy_of(problem, layers, [q[..., 0] for q in tables], start)
-    slack = 2.0**-50 * (layers.steps + 16) * max(1.0, float(np.abs(last).max())) + layers.merged * (objective.lipschitz or 0.0)
+    size = max(1.0, float(np.abs(last).max()))
+    slack = 2.0**-50 * (layers.steps + 16) * size + inexact * objective.dimension * (objective.lipschitz or 0.0)
+    ties = 1e-12 * layers.steps * size  # what the policy may lose because actions this near are not told apart
     name = "reachable stocks" + (" with clock" if clock else "") + ("" if finite else f", first {layers.steps} steps")
-    width = error + slack
-    return StockSolution(value, value - width, value + width, policy, objective, name, layers.steps, error, clock, None, None, None, problem)
+    low, high = low - error - slack - ties, high + error + slack
+    return StockSolution(value, low, high, policy, objective, name, layers.steps, error, clock, None, None, None, problem)
 
 
 def default_nodes(problem: Problem) -> int:
@@ -216,7 +238,7 @@ def on_box(problem: Problem, objective: Objective, start: float, method: str, no
     assert objective.slopes is not None
     assert objective.lipschitz is not None
     box = make_box(problem, objective.slopes)
-    unit = lattice_unit(problem) if nodes is None else None
+    unit = lattice_unit(problem, limit=LATTICE_LIMIT) if nodes is None else None
     exact = unit is not None
     count = nodes or default_nodes(problem)
     step = unit if unit is not None else max(1e-9, (box.high - box.low) / (count - 1))
@@ -224,11 +246,11 @@ def on_box(problem: Problem, objective: Objective, start: float, method: str, no
     table, lower, upper, n = found.table, found.lower, found.upper, found.sweeps
     grid_error = 0.0 if exact else float(bounds.stock_grid_error(objective.lipschitz, problem.gamma, step))
     chain = fraction_chain(start, step, problem.gamma) if exact else [start]
-    first, policy = _prefix(problem, box, table, chain, start)
+    first, policy = _prefix(problem, box, table, chain, start, rounded=not exact)
     at = _read(first, start, box)
     width = float(max((upper - table.value).max(), (table.value - lower).max())) + grid_error + rounding(problem, box)
     if not exact:
-        width += 0.5 * objective.lipschitz * step  # the initial stock is rounded too
+        width += snapping(problem, box, step) + 0.5 * objective.lipschitz * step  # the initial stock is rounded too
     value = float(problem.initial @ at)
     prior = float(bounds.dvi_error(objective.lipschitz, problem.gamma, n, box.scale)) + grid_error
     name = ("lattice" if exact else f"grid of {table.value.shape[1]} stocks") + (", policy iteration" if method == "policy" else ", value iteration")
@@ -243,9 +265,9 @@ def fraction_chain(start: float, unit: float, gamma: float) -> list[float]:
     return chain
 
 
-def _prefix(problem: Problem, box: Box, table: Table, chain: list[float], start: float) -> tuple[Table, StockPolicy]:
+def _prefix(problem: Problem, box: Box, table: Table, chain: list[float], start: float, *, rounded: bool) -> tuple[Table, StockPolicy]:
     """Carry the stationary table back along the lattices of a fractional stock."""
-    layers, current = [layer_of(box, table, 0)], table
+    layers, current = [layer_of(box, table, 0, rounded=rounded)], table
     for offset in reversed(chain[:-1]):
         origin, count = nodes_over(box, table.step, offset)
         current = sweep(problem.stage(0), problem.gamma, box, 0, current, origin, table.step, count, "nearest")
@@ -260,4 +282,4 @@ def _read(table: Table, stock: float, box: Box) -> FloatArray:
         return np.asarray(box.slopes[0] * (stock + box.below[0]))
     if z > table.value.shape[1] - 1 + 1e-9:
         return np.asarray(box.slopes[1] * (stock + box.above[0]))
-    return np.asarray(table.value[:, min(int(np.rint(z)), table.value.shape[1] - 1)])
+    return np.asarray(table.value[:, min(max(int(np.floor(z + HALF)), 0), table.value.shape[1] - 1)])

@@ -9,12 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from certify.returns._model import Problem, extremes
-from certify.returns.laws import Law
+from certify.returns.laws import MERGE, Law
 
 __all__ = ["GridLayer", "PairLayer", "StockPolicy", "return_law"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+
+HALF = 0.5 - 1e-9
+"""What is added before rounding down to round to the nearest node: rounding must not decide where a half goes."""
 
 
 class Layer(Protocol):
@@ -31,7 +34,11 @@ class Layer(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GridLayer:
-    """Actions on a uniform grid of stocks, with one action a state beyond either end; `down` rounds a stock to the node below it."""
+    """Actions on a uniform grid of stocks, with one action a state beyond either end; `down` rounds a stock to the node below it.
+
+    Where stocks are rounded, the value beyond an end is that of its action for good, so a stock that leaves the grid must not come back:
+    with `absorbing` it is kept as minus or plus infinity.
+    """
 
     origin: float
     step: float
@@ -39,11 +46,14 @@ class GridLayer:
     below: IntArray
     above: IntArray
     down: bool = False
+    absorbing: bool = False
 
     def _index(self, stocks: FloatArray) -> IntArray:
-        z = (stocks - self.origin) / self.step
-        nearest = np.rint(z)
-        index = np.where(np.abs(z - nearest) <= 1e-9 * np.maximum(1.0, np.abs(nearest) * 1e-3), nearest, np.floor(z) if self.down else nearest)
+        z = np.clip((stocks - self.origin) / self.step, -2.0, self.actions.shape[1] + 1.0)  # infinite stocks too
+        # halves go down, as in the sweep that made the table
+        index = nearest = np.floor(z + HALF)
+        if self.down:
+            index = np.where(np.abs(z - nearest) <= 1e-9, nearest, np.floor(z))
         outside = (z < -1e-9) | (z > self.actions.shape[1] - 1 + 1e-9)
         limit = float(self.actions.shape[1])
         return np.asarray(np.where(outside, np.where(z < 0, -1.0, limit), np.clip(index, 0.0, limit - 1.0)), dtype=np.int64)
@@ -55,10 +65,11 @@ class GridLayer:
         return np.asarray(np.where(index < 0, self.below[states], np.where(index >= self.actions.shape[1], self.above[states], inside)), dtype=np.int64)
 
     def snap(self, stocks: FloatArray) -> FloatArray:
-        """Return the node that stands for each stock; stocks beyond the ends stay as they are."""
+        """Return the node that stands for each stock; stocks beyond the ends stay as they are, or go to infinity if those absorb."""
         index = self._index(stocks)
         inside = (index >= 0) & (index < self.actions.shape[1])
-        return np.asarray(np.where(inside, self.origin + self.step * index, stocks))
+        beyond = np.where(index < 0, -np.inf, np.inf) if self.absorbing else stocks
+        return np.asarray(np.where(inside, self.origin + self.step * index, beyond))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,8 +110,8 @@ class StockPolicy:
     """A policy of time, state and stock.
 
     Start with `stock = policy.initial_stock` and `time = 0`; take `policy.action(time, state, stock)`; after the reward r,
-    `stock = policy.update(time, stock, r)`, which is (stock + r)/discount as the policy keeps it.  With an infinite horizon the last layer
-    serves every later step.
+    `stock = policy.update(time, stock, r)`, which is (stock + r)/discount as the policy keeps it: infinite once its sign is settled where
+    stocks are rounded.  With an infinite horizon the last layer serves every later step.
 
     Examples
     --------
@@ -161,7 +172,7 @@ def return_law(
     c = policy.layer(0).snap(np.repeat(start[None], states.size, axis=0))
     low, high = (x[0] for x in extremes(problem)) if problem.horizon is None else (np.zeros(problem.n_states), np.zeros(problem.n_states))
     scale = max(1.0, problem.largest_reward)
-    t, factor = 0, 1.0
+    t, factor, moved = 0, 1.0, 0.0
     while t < (problem.horizon if problem.horizon is not None else 100_000):
         if problem.horizon is None and factor * float(np.dot(p, 0.5 * (high - low)[states])) <= tolerance:
             break
@@ -173,26 +184,30 @@ def return_law(
         succ = m.succ[at]
         reward = m.rew[at] if vector_rewards is None else vector_rewards[states[row], a[row], succ]
         following = (p[row] * m.prob[at], succ, g[row] + factor * m.rew[at], policy.layer(t + 1).snap((c[row] + reward) / problem.gamma))
-        q, s2, g2, c2 = _grouped(*following, scale)
+        q, s2, g2, c2, shift = _grouped(*following, scale)
         if q.size > limit:
             if problem.horizon is not None:
                 raise ValueError(f"limit must be at least the number of (state, stock, return) triples, which passes {q.size} at step {t + 1}, got {limit}")
             break
         p, states, g, c = q, s2, g2, c2
-        t, factor = t + 1, factor * problem.gamma
+        t, factor, moved = t + 1, factor * problem.gamma, moved + shift
     rest = 0.5 * (low + high)[states]
     error = factor * float(np.dot(p, 0.5 * (high - low)[states]))
-    return Law(g + factor * rest, p / p.sum()), error + (t + 1) * 2e-10 * scale * (problem.gamma < 1.0) + t * 1e-15 * scale
+    law, shift = Law.merging(g + factor * rest, p / p.sum(), MERGE)
+    return law, error + moved + shift + (t + 1) * 1e-15 * max(scale, float(np.abs(g).max()))
 
 
-def _grouped(p: FloatArray, states: IntArray, g: FloatArray, c: FloatArray, scale: float) -> tuple[FloatArray, IntArray, FloatArray, FloatArray]:
-    """Add up the masses of equal (state, return, stock); returns count as equal within 1e-10 of the reward scale."""
+def _grouped(p: FloatArray, states: IntArray, g: FloatArray, c: FloatArray, scale: float) -> tuple[FloatArray, IntArray, FloatArray, FloatArray, float]:
+    """Add up the masses of equal (state, return, stock), and return how far that moved a return; they are equal within 1e-10 of the reward scale."""
     flat = c.reshape(c.shape[0], -1)
-    far = np.ceil(np.log2(np.maximum(1.0, np.abs(flat))))
-    flat = flat / 2.0**far  # stocks far out carry relative rounding
+    kept = np.isfinite(flat)
+    far = np.where(kept, np.ceil(np.log2(np.maximum(1.0, np.abs(np.where(kept, flat, 0.0))))), 2000.0)
+    flat = np.where(kept, flat, np.sign(flat)) / 2.0 ** np.where(kept, far, 0.0)  # stocks far out carry relative rounding
     keys = np.column_stack([states.astype(np.float64), np.rint(g / (1e-10 * scale)), np.rint(flat / 1e-9), far])
     order = np.lexsort(keys.T[::-1])
     keys = keys[order]
-    first = np.flatnonzero(np.concatenate([[True], (np.diff(keys, axis=0) != 0).any(axis=1)]))
+    starts = np.concatenate([[True], (np.diff(keys, axis=0) != 0).any(axis=1)])
+    first = np.flatnonzero(starts)
     chosen = order[first]
-    return np.add.reduceat(p[order], first), states[chosen], g[chosen], c[chosen]
+    moved = float(np.abs(g[order] - g[chosen][np.cumsum(starts) - 1]).max())
+    return np.add.reduceat(p[order], first), states[chosen], g[chosen], c[chosen], moved

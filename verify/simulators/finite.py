@@ -253,7 +253,9 @@ def _gain_of(chain: FloatArray, reward: FloatArray) -> float:
 def _radius(beta: float | None, scale: float, default: float) -> float:
     if beta is not None:
         require_positive("beta", beta)
-    return float(scale * (default if beta is None else beta))
+    radius = float(scale * (default if beta is None else beta))
+    require_positive("beta", radius)
+    return radius
 
 
 def _truth(hypotheses: FiniteClass) -> int:

@@ -80,6 +80,24 @@ def test_class_without_the_truth_is_refused() -> None:
             simulate(found, algorithm=algorithm, steps=100, seeds=1)
 
 
+def test_class_that_is_exact_only_roughly_is_refused_for_many_steps() -> None:
+    """Each step may move the losses by the error of the equations; the radius absorbs a fixed amount."""
+    base = hard_class(2, 10.0, 0.06)
+    rough = value_class(base.mdp, base.action_value + 4e-9 * (np.arange(4) == 3), base.gain)
+    assert 3e-9 < rough.inexactness < 6e-9
+    assert base.inexactness < 1e-9
+    assert regret_certificate(rough, steps=10**6, delta=0.1).bound > 0
+    with pytest.raises(ValueError, match="equations hold to 4e-09 only, got 10000000000; refusing to certify"):
+        regret_certificate(rough, steps=10**10, delta=0.1)
+
+
+def test_class_without_span_is_refused() -> None:
+    one = mdps.TabularMDP(np.ones((1, 2, 1)), np.array([[0.0, 1.0]]))
+    found = value_class(one, [[[-1.0, 0.0]]], [1.0])
+    with pytest.raises(ValueError, match="must have a positive span"):
+        regret_certificate(found, steps=100, delta=0.1)
+
+
 def test_incomplete_class_is_refused() -> None:
     base = near_class(0)
     assert base.complete

@@ -77,6 +77,34 @@ def test_clipping_is_refused_or_counted() -> None:
     assert not found.mean_preserving
     assert float(wasserstein(found.law, Law.point(2.0))) <= found.wasserstein_error
 
+@pytest.mark.parametrize("representation", ["categorical", "quantile", "exact"])
+@pytest.mark.parametrize(("offset", "spread"), [(1e6, 1e-5), (1e3, 1e-8)])
+def test_merging_of_near_atoms_enters_the_error(offset: float, spread: float, representation: str) -> None:
+    reward = np.full((2, 1, 2), offset)
+    reward[:, :, 1] += spread
+    model = mdps.TabularMDP(np.full((2, 1, 2), 0.5), reward, discount=0.5)
+    found = return_distribution(model, [0, 0], representation=representation, atoms=201, sweeps=None if representation != "exact" else 12)
+    assert abs(found.mean - 2.0 * (offset + 0.5 * spread)) <= found.wasserstein_error
+
+
+@pytest.mark.parametrize("representation", ["categorical", "exact"])
+@pytest.mark.parametrize("sweeps", [1, 2, 4])
+def test_variance_after_few_sweeps_is_bounded(sweeps: int, representation: str) -> None:
+    model = random_model(11)
+    truth = return_distribution(model, [0, 1, 0], representation="exact", sweeps=9)
+    found = return_distribution(model, [0, 1, 0], representation=representation, atoms=9, sweeps=sweeps)
+    assert found.variance_inflation is not None
+    assert truth.variance_inflation is not None
+    for law, true in zip(found.laws, truth.laws, strict=True):
+        assert abs(float(law.variance()) - float(true.variance())) <= found.variance_inflation + truth.variance_inflation
+
+
+def test_a_grid_that_is_short_by_rounding_is_counted() -> None:
+    model = mdps.TabularMDP(np.ones((1, 1, 1)), np.ones((1, 1)), discount=0.5)  # returns 2
+    found = return_distribution(model, [0], atoms=[0.0, 2.0 - 8e-13])
+    assert abs(found.mean - 2.0) <= found.wasserstein_error
+    assert found.cvar(0.5)[0] <= 2.0 <= found.cvar(0.5)[1]
+
 
 def test_environment_rewards_keep_their_law() -> None:
     frozen = environment_model("FrozenLake-v1", discount=0.95)

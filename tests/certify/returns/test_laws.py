@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
 import numpy as np
@@ -123,3 +124,14 @@ def test_bad_laws_are_refused(call: object, message: str) -> None:
 
 def test_clipping_moves_the_mean_when_asked_for() -> None:
     assert project_categorical(Law.point(2), [0.0, 1.0], clip=True).mean() == 1.0
+
+
+@pytest.mark.parametrize("tau", [0.1, 0.3, 0.7, Fraction(3, 10)])
+def test_a_float_level_reaches_the_jump_of_an_exact_law(tau: object) -> None:
+    digits = Law(range(1, 11), [Fraction(1, 10)] * 10)
+    assert digits.quantile(tau) == round(10 * float(tau))  # type: ignore[arg-type]  # the float .1 lies above 1/10
+
+
+def test_a_rare_atom_counts_in_the_largest_gap_of_exact_laws() -> None:
+    rare = Fraction(1, 10**20)
+    assert wasserstein(Law.point(0), Law([0, 1], [1 - rare, rare]), p=math.inf) == 1

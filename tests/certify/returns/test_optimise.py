@@ -155,6 +155,55 @@ def test_vector_stocks() -> None:
     assert budget.value == 6.0  # two costly steps, two free ones
     assert budget.policy.action(0, 0, budget.policy.initial_stock) in (0, 1)
 
+@settings(max_examples=10)
+@given(st.integers(0, 10**6), st.sampled_from([(1.0, 0.0), (1.0, -1.0), (0.5, 2.0)]), st.integers(3, 21))
+def test_policies_with_rounded_stocks_stay_within_their_bounds(seed: int, slopes: tuple[float, float], nodes: int) -> None:
+    rng = np.random.Generator(np.random.Philox(seed))
+    reward = rng.integers(-2, 3, (3, 2, 3)) * np.array([1.0, 3.0, 10.0])[:, None, None]
+    model = mdps.TabularMDP(rng.dirichlet(np.full(3, 0.5), (3, 2)), reward, discount=0.5)
+    exact, found = (optimise(model, piecewise_linear(*slopes), stock=-1.0, nodes=n) for n in (None, nodes))
+    assert found.lower <= exact.upper
+    assert exact.lower <= found.upper
+    law, error = found.return_law(tolerance=1e-2, limit=3000)
+    own = float(law.expect(lambda x: slopes[1] * max(x - 1.0, 0.0) + slopes[0] * min(x - 1.0, 0.0)))
+    assert found.lower - 2.0 * error <= own <= found.upper + 2.0 * error
+
+
+def test_a_stock_that_leaves_a_rounded_grid_never_returns() -> None:
+    solution = optimise(MODEL, SHORTFALL, stock=-100.0, nodes=11)
+    stock = solution.policy.initial_stock
+    for t in range(3):
+        stock = solution.policy.update(t, stock, 3.0)
+        assert stock == -np.inf
+        assert solution.policy.action(t + 1, 0, stock) == 1  # the larger mean
+
+
+def test_bounds_hold_across_a_jump_that_rounding_may_cross() -> None:
+    model = mdps.TabularMDP(np.ones((1, 1, 1)), np.full((1, 1), 0.1), discount=1.0)
+    jump = expected_utility(lambda x: 1.0 * (x >= 0))
+    rough = optimise(model, jump, stock=-0.8, horizon=8)  # eight times the float .1 is a little more than .8, their rounded sum less
+    assert rough.lower <= 1.0 <= rough.upper
+    whole = optimise(mdps.TabularMDP(np.ones((1, 1, 1)), np.ones((1, 1)), discount=0.5), jump, stock=-1.75, horizon=3)
+    assert whole.value == 1.0  # dyadic sums are exact
+    assert whole.a_posteriori_error < 1e-9
+
+
+def test_bounds_of_large_rewards_cover_the_rounding_of_sums() -> None:
+    from fractions import Fraction
+
+    rewards = [1e6 / 3, 1e6 / 7]
+    model = mdps.TabularMDP(np.array([[[0.0, 1.0]], [[1.0, 0.0]]]), np.array([[rewards[0]], [rewards[1]]]), discount=1.0)
+    total = sum((Fraction(rewards[t % 2]) for t in range(9)), Fraction(0))
+    solution = optimise(model, target_return(float(total)), horizon=9)
+    assert solution.lower <= float(-abs(total - Fraction(float(total)))) <= solution.upper
+
+
+def test_a_lattice_too_fine_to_tabulate_gives_way_to_rounded_stocks() -> None:
+    model = mdps.TabularMDP(np.array([[[0.0, 1.0]], [[1.0, 0.0]]]), np.array([[1e5], [0.001]]), discount=0.5)
+    solution = maximise_cvar(model, 0.5)
+    assert "rounded" in solution.method
+    assert solution.lower <= (1e5 + 0.0005) / 0.75 <= solution.upper
+
 
 def test_grid_of_stocks_is_within_its_error() -> None:
     exact, rough = optimise(MODEL, SHORTFALL, stock=-3.3), optimise(MODEL, SHORTFALL, stock=-3.3, nodes=301)

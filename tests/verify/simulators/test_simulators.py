@@ -359,7 +359,9 @@ def test_likelihood_needs_the_true_kernel_and_known_rewards() -> None:
     assert lookalike.realisable
     with pytest.raises(ValueError, match="no member has its kernel and rewards"):
         simulate(lookalike, algorithm="mle-loop", steps=100, seeds=1)
-    assert simulate(lookalike, algorithm="loop", steps=100, seeds=1).diagnostics["confidence_event"].all()
+    with pytest.raises(ValueError, match="beta must be a positive finite number, got 0.0"):
+        simulate(lookalike, algorithm="loop", steps=100, seeds=1)
+    assert simulate(lookalike, algorithm="loop", steps=100, seeds=1, beta=1.0).diagnostics["confidence_event"].all()
 
 
 def test_progress_and_checkpoints() -> None:

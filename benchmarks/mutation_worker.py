@@ -67,7 +67,7 @@ def run_units(tests: list[str], checks: list[str], units: Units) -> str:
     """Run tests, then checks; return the first that fails."""
     import pytest
 
-    if tests and pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests], plugins=[units]) != 0:
+    if tests and pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning", *tests], plugins=[units]) != 0:
         return units.failed or "pytest"
     if checks:
         import verify

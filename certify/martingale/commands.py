@@ -134,10 +134,12 @@ def _print(found: CriticTest, names: list[str]) -> None:
 
 
 def _draw(found: CriticTest, names: list[str], path: Path) -> None:
-    import os
+    import io
 
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+
+    from certify._files import write_atomically
 
     figure = Figure(figsize=(6.4, 3.6), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
@@ -148,9 +150,6 @@ def _draw(found: CriticTest, names: list[str], path: Path) -> None:
     axes.set_ylabel("test t^i x^j: i,j")
     axes.set_title(f"critic {found.verdict}, p = {found.p_value:.3g}")
     axes.legend()
-    part = path.with_name(f".{path.name}.{os.getpid()}{path.suffix}")
-    try:
-        figure.savefig(part)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=path.suffix.lower()[1:])
+    write_atomically(path, buffer.getvalue())

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
-import os
 import zipfile
 from pathlib import Path
 
 import numpy as np
 
+from certify._files import write_atomically
 from mdps.diffusions.paths import Paths
 
 __all__ = ["load_paths", "save_paths"]
@@ -33,18 +33,12 @@ def save_paths(path: str | Path, paths: Paths) -> None:
     OSError
         If the file cannot be written.
     """
-    target = Path(path)
     members = {"time": paths.time, "state": paths.state, "reward": paths.reward}
     if paths.terminal is not None:
         members["terminal"] = paths.terminal
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **members)  # type: ignore[arg-type]
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(buffer.getvalue())
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_atomically(path, buffer.getvalue())
 
 
 def load_paths(path: str | Path) -> Paths:

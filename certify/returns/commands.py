@@ -205,21 +205,17 @@ def _require_picture(path: Path | None) -> None:
 
 def _write(path: Path, draw: Any) -> None:
     """Draw on a new figure and put the file in its place only when it is complete."""
-    import os
-    import tempfile
+    import io
 
     from matplotlib.figure import Figure
 
+    from certify._files import write_atomically
+
     figure = Figure(figsize=(8.0, 4.0), dpi=140)
     draw(figure)
-    handle, temporary = tempfile.mkstemp(suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    try:
-        figure.savefig(temporary)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=path.suffix.lower()[1:])
+    write_atomically(path, buffer.getvalue())
 
 
 def _bars(ax: Any, law: Any, colour: str) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from certify._files import write_atomically
 
 FloatArray = NDArray[np.float64]
 
@@ -101,12 +102,4 @@ class OfflineResult:
         OSError
             If the file cannot be written.
         """
-        target = Path(path)
-        handle, name = tempfile.mkstemp(dir=target.parent, suffix=".json")
-        try:
-            with os.fdopen(handle, "w") as stream:
-                json.dump(self.to_json(), stream, allow_nan=False)
-            os.replace(name, target)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        write_atomically(Path(path), json.dumps(self.to_json(), allow_nan=False))

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from certify._files import write_atomically
+
 if TYPE_CHECKING:
     from certify.robust import OfflineResult
     from mdps.robust import RobustSolution
@@ -191,7 +193,7 @@ def _report(facts: dict[str, Any], values: tuple[Any, Any, Any], as_json: bool, 
 
     text = json.dumps(facts, allow_nan=False)
     if out is not None:
-        _write(out, text.encode())
+        write_atomically(out, text)
     if plot is not None:
         _draw(values, facts, plot)
     if as_json:
@@ -242,20 +244,4 @@ def _draw(values: tuple[Any, Any, Any], facts: dict[str, Any], path: Path) -> No
     axes.legend()
     buffer = io.BytesIO()
     figure.savefig(buffer, format=path.suffix.lower()[1:])
-    _write(path, buffer.getvalue())
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file, whole or not at all."""
-    import os
-    import tempfile
-
-    handle, name = tempfile.mkstemp(dir=path.resolve().parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    write_atomically(path, buffer.getvalue())

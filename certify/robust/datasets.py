@@ -8,8 +8,8 @@ file a whole problem for `lemmata certify robust --dataset FILE`.  At most 16 me
 from __future__ import annotations
 
 import hashlib
+import io
 import os
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from certify._files import write_atomically
 from certify._validate import require_integer_at_least, require_numbers, require_whole_numbers
 
 if TYPE_CHECKING:
@@ -281,15 +282,9 @@ def save_dataset(path: str | os.PathLike[str], dataset: OfflineDataset, *, featu
         arrays["features"] = require_numbers("features", features)
     if reward_weights is not None:
         arrays["reward_weights"] = require_numbers("reward_weights", reward_weights)
-    target = Path(path)
-    handle, name = tempfile.mkstemp(dir=target.parent, suffix=".npz")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            np.savez_compressed(stream, **arrays)
-        os.replace(name, target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    write_atomically(Path(path), buffer.getvalue())
 
 
 def load_dataset(path: str | os.PathLike[str]) -> OfflineDataset:

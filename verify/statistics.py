@@ -134,7 +134,8 @@ def anytime_rate(
     limit : int
         Most trials.
     batch : int
-        Trials of the first batch; later ones grow with the number so far.
+        Trials of the first batch; later ones are multiples of it that grow with the number so far, so that trials may be drawn in blocks
+        numbered `first // batch`.
 
     Returns
     -------
@@ -157,7 +158,7 @@ def anytime_rate(
         raise ValueError(f"limit and batch must be at least 1, got {limit} and {batch}")
     trials = successes = 0
     while trials < limit:
-        more = min(max(batch, trials // 2), limit - trials)
+        more = min(max(1, trials // 2 // batch) * batch, limit - trials)
         successes += count(trials, trials + more)
         trials += more
         low, high = rate_limits(successes, trials, failure=failure)

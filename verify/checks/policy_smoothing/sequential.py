@@ -14,13 +14,14 @@ from theory import policy_smoothing as bound
 from verify.check import Check, Control
 from verify.checks.policy_smoothing import _figures_more as _figures
 from verify.checks.policy_smoothing._common import guarantee
+from verify.statistics import anytime_rate
 from verify.types import Claim, Estimate, Instance, binomial_estimate
 
 __all__ = ["CHECKS", "betting_misses"]
 
 FloatArray = NDArray[np.float64]
 
-_ALPHA = 0.05
+_ALPHA, _FAILURE, _BLOCK = 0.05, 1e-6, 500
 
 
 def _stopping_instances(budget: str, seed: int) -> Iterable[Instance]:
@@ -31,17 +32,16 @@ def _stopping_instances(budget: str, seed: int) -> Iterable[Instance]:
     yield Instance("score in {-1, 0}", {"p": 0.9, "c": 1.0, "episodes": 100, "repetitions": repetitions, "prior": [2.0, 2.0], "floor": -1.0})
 
 
-def betting_misses(instance: Instance, seed: int, *, sample_floor: bool = False, forget_floor: bool = False) -> int:
-    """Count the runs in which the wealth against the true rho_c ever reaches 1 / alpha, for a return of floor or floor + 1.
+def betting_misses(instance: Instance, seed: int, runs: int, block: int, *, sample_floor: bool = False, forget_floor: bool = False) -> int:
+    """Count, in one block of runs, those in which the wealth against the true rho_c ever reaches 1 / alpha, for a return of floor or floor + 1.
 
-    All runs advance together; guesses change after every episode.  Broken variants: stakes scaled by the smallest Y of the whole run, or
+    All runs of a block advance together; guesses change after every episode.  Broken variants: stakes scaled by the smallest Y of the whole run, or
     the floor left out of Y.
     """
     from certify.smoothing.betting import STAKES
 
     p, c, n = float(instance.params["p"]), float(instance.params["c"]), int(instance.params["episodes"])
-    runs = int(instance.params["repetitions"])
-    rng = np.random.Generator(np.random.Philox(seed))
+    rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, block])))
     wins = rng.random((runs, n)) < p
     floor = float(instance.params["floor"])
     truth = floor + float(bound.gaussian_shift(p, c))
@@ -60,17 +60,25 @@ def betting_misses(instance: Instance, seed: int, *, sample_floor: bool = False,
     return int(np.sum(wealth.max(axis=1) / STAKES.size >= 1.0 / _ALPHA))
 
 
+def _miss_rate(instance: Instance, seed: int, **broken: bool) -> tuple[Estimate, Estimate]:
+    def count(first: int, last: int) -> int:
+        return sum(betting_misses(instance, seed, _BLOCK, block, **broken) for block in range(first // _BLOCK, last // _BLOCK))
+
+    limit = int(instance.params["repetitions"]) // _BLOCK * _BLOCK
+    return anytime_rate(count, _ALPHA, alternative=2.0, failure=_FAILURE / 4, limit=limit, batch=_BLOCK), Estimate(_ALPHA)
+
+
 def _stopping_sides(instance: Instance, seed: int) -> tuple[Estimate, Estimate]:
-    """Share of runs in which the betting certificate exceeds rho_c at some time, against alpha = .05."""
-    return binomial_estimate(betting_misses(instance, seed), int(instance.params["repetitions"])), Estimate(_ALPHA)
+    """Share of runs in which the betting certificate exceeds rho_c at some time, against alpha = .05; drawn until it is decided."""
+    return _miss_rate(instance, seed)
 
 
 def _sample_floor(instance: Instance, seed: int) -> tuple[Estimate, Estimate]:
-    return binomial_estimate(betting_misses(instance, seed, sample_floor=True), int(instance.params["repetitions"])), Estimate(_ALPHA)
+    return _miss_rate(instance, seed, sample_floor=True)
 
 
 def _forgotten_floor(instance: Instance, seed: int) -> tuple[Estimate, Estimate]:
-    return binomial_estimate(betting_misses(instance, seed, forget_floor=True), int(instance.params["repetitions"])), Estimate(_ALPHA)
+    return _miss_rate(instance, seed, forget_floor=True)
 
 
 def _scores(budget: str, seed: int) -> list[Instance]:
@@ -91,7 +99,7 @@ _G8D = Check(
         Control("the floor left out of Y", _forgotten_floor, instances=_scores),
     ),
     figure=_figures.betting,
-    alpha=1e-6,
+    alpha=_FAILURE,
     cost={"quick": 4.0, "full": 30.0},
 )
 

@@ -166,7 +166,8 @@ def places(tree: ast.Module) -> list[tuple[ast.AST, int]]:
         if isinstance(node, ast.Raise | ast.JoinedStr | ast.Assert) or (isinstance(node, ast.If) and isinstance(node.body[0], ast.Raise)):
             return
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id.startswith("require_"):
-            walk(node.args[1], function)
+            for argument in node.args[1:2]:
+                walk(argument, function)
             return
         found.append((node, function))
         for child in ast.iter_child_nodes(node):

@@ -16,6 +16,7 @@ import inspect
 import json
 import os
 import pickle
+import shutil
 import signal
 import sys
 import threading
@@ -161,7 +162,10 @@ def _numbers(value: Any) -> list[Any]:
 
 
 def mutant(folder: Path, request: dict[str, Any]) -> dict[str, Any]:
-    """Judge the sources as they now stand."""
+    """Judge the sources as they now stand; constants that the unchanged sources left in the cache would hide what is computed."""
+    for kept in (folder / "cache").iterdir():
+        if not kept.name.startswith("numba-"):
+            shutil.rmtree(kept) if kept.is_dir() else kept.unlink()
     moved = compare(folder, request["watched"]) if request["watched"] else {}
     return {"moved": moved, "by": run_units(request["tests"], request["checks"], Units())}
 

@@ -85,7 +85,7 @@ def information_gain(kernel: Kernel | ArrayLike, points: ArrayLike | None, epsil
     gains, design = _greedy(gram, epsilon, samples)
     weights = np.bincount(design, minlength=len(gram)) / samples
     value, gap, weights = _relax(gram, samples / epsilon**2, 0.5 * (weights + 1.0 / len(gram)), goal=0.0, tolerance=1e-9)
-    lower = min(float(gains[-1]), _gain_from_below(gram, epsilon, design))
+    lower = min(float(gains[-1]), float(_gain_from_below(gram, epsilon, design)))
     return GainBracket(lower, max(lower, value + gap), tuple(int(i) for i in design), weights)
 
 

@@ -367,3 +367,20 @@ def test_a_file_that_is_no_torchscript_is_refused(tmp_path, monkeypatch, capsys)
         main(["certify", "critic", "--paths", "paths.npz", "--critic", "critic.pt", "--trust"])
     assert stop.value.code == 2
     assert "TorchScript" in capsys.readouterr().err
+
+
+def test_the_origin_of_time_does_not_matter_to_features_of_the_state():
+    paths = MODEL.sample(paths=40, steps=20, duration=1.0, seed=3)
+    moved = Paths(paths.time + 5.0, paths.state, paths.reward)
+    for method in ("clstd", "ctd0"):
+        options = {"method": method, "discount": 0.5, "discounted": True, **({} if method == "clstd" else {"step": 0.2})}
+        assert evaluate(moved, [X**2, X**0], **options).theta == pytest.approx(evaluate(paths, [X**2, X**0], **options).theta, rel=1e-9)
+
+
+@pytest.mark.parametrize("trace", [0.05, 0.3])
+def test_fixed_points_with_a_trace_on_a_grid_tend_to_the_limit(trace):
+    model = BrownianMotion(terminal=X**4)
+    limit = fixed_point(model, PHI, method="td-lambda", trace=trace).theta[0]
+    rough, fine = (abs(fixed_point(model, PHI, method="td-lambda", trace=trace, steps=n).theta[0] - limit) for n in (40, 160))
+    assert fine < 0.35 * rough
+    assert fine < 0.05

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from certify.robust import evaluate_policy, exact_value, offline_dataset, r2pvi, sample_dataset
-from certify.robust._duals import band_kl, constrained_tv
+from certify.robust._duals import band_kl, certified_chi2, constrained_tv
 from mdps.families import random_linear, simulated_linear_mdp
 from mdps.robust import worst_case
 from verify.checks.r2pvi import _published as published
@@ -221,3 +221,44 @@ def test_bad_input_is_refused(change, message):
     data = offline_dataset([[0, 1, 0], [1, 0, 1]], [[0, 1], [1, 0]])
     with pytest.raises(ValueError, match=message):
         r2pvi(data, arguments.pop("features"), arguments.pop("reward_weights"), **arguments)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_variance_weights_of_small_values_leave_the_second_half_as_it_is(seed):
+    """Values of at most two steps have a variance of at most 1, below which weights are 1: VA-DRPVI is DRPVI on every second trajectory."""
+    model = random_linear(5, 2, 3, horizon=3, seed=seed)
+    data = sample_dataset(model, trajectories=60, seed=seed)
+    half = offline_dataset(np.concatenate([data.states, data.next_states[:, -1:]], axis=1)[1::2], data.actions[1::2])
+    options = {"divergence": "tv", "radius": 0.1, "beta": 0.05}
+    whole, own = (r2pvi(d, model.features, model.reward_weights, method=m, **options) for d, m in ((data, "va-drpvi"), (half, "drpvi")))
+    assert whole.weights == pytest.approx(own.weights, abs=1e-12)
+    assert whole.bonus == pytest.approx(own.bonus, abs=1e-12)
+
+
+def test_variance_weights_of_large_values_change_the_regression():
+    """Two absorbing states worth 0 and 1 a step, reached with equal odds: the variance is (steps left)^2 / 4."""
+    features = np.zeros((3, 1, 3))
+    features[:, 0] = np.eye(3)
+    horizon, K = 8, 80
+    ends = 1 + np.arange(K) // 2 % 2
+    states = np.concatenate([np.zeros((K, 1), dtype=int), np.repeat(ends[:, None], horizon, axis=1)], axis=1)
+    data = offline_dataset(states, np.zeros((K, horizon), dtype=int))
+    weights = np.tile([0.0, 0.0, 1.0], (horizon, 1))
+    found = r2pvi(data, features, weights, method="va-drpvi", divergence="tv", radius=0.0, beta=0.0)
+    # the good end pays 1 seven times, each regression on its 20 samples shrinks by 20/21; 20 of 40 trajectories of either half get there
+    worth = sum((20 / 21) ** k for k in range(7))
+    mean, square = 20 * worth / 41, 20 * worth**2 / 41
+    weight = 1.0 / (square - mean**2)
+    assert found.weights[0, 0] == pytest.approx(20 * worth * weight / (1.0 + 40 * weight), rel=0.02)
+    assert found.weights[0, 0] < 0.85 * mean  # what it would be without weights
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 10**6), st.floats(0.05, 5.0))
+def test_the_certified_chi2_dual_is_the_exact_one_from_below(seed, penalty):
+    rng = np.random.Generator(np.random.Philox(seed))
+    values, rows = rng.uniform(0.0, 2.0, 6), rng.dirichlet(np.full(6, 0.5), 3)
+    found = certified_chi2(rows, values, penalty, float(values.min()), float(values.max()))
+    exact = np.array([worst_case(values, p, divergence="chi2", penalty=penalty).value for p in rows])
+    assert np.all(found <= exact + 1e-9)
+    assert found == pytest.approx(exact, abs=2e-3)

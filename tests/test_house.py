@@ -103,7 +103,11 @@ def test_each_guarantee_has_a_check_with_a_control_and_a_figure():
 
 
 def test_the_quick_budget_of_the_catalogue_fits_in_its_time():
-    assert sum(check.cost["quick"] for check in checks().values()) <= 400
+    """Ten minutes on two cores, by what the checks state, of which no paper takes more than 90 s."""
+    costs = {key: check.cost["quick"] for key, check in checks().items()}
+    assert sum(costs.values()) <= 1150
+    for paper in {key.split("/")[0] for key in costs}:
+        assert sum(cost for key, cost in costs.items() if key.startswith(f"{paper}/")) <= 90, paper
 
 
 def test_recalled_statements_are_not_passed_off_as_published():

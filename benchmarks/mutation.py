@@ -62,8 +62,19 @@ UPPER = frozenset(
 )
 """Functions of `theory` that return upper bounds, radii of confidence or budgets: too small is wrong.  The others are exact figures."""
 
-EQUIVALENT: frozenset[str] = frozenset()
-"""Mutants that change nothing that can be observed, as `module:line text -> description`, each looked at by a person."""
+EQUIVALENT = frozenset(
+    {
+        "theory/loop_agec.py:low, high = 0, 1 -> 0 becomes 1",
+        "theory/martingale_td.py:nodes, weights = np.polynomial.legendre.leggauss(80) -> 80 becomes 81",
+        "theory/distributional_dp.py:return n if float(dvi_error(lipschitz, gamma, n, distance)) <= error else n + 1 -> without Add 1",
+        "theory/distributional_dp.py:return n if float(dvi_error(lipschitz, gamma, n, distance)) <= error else n + 1 -> Add becomes Sub before 1",
+        "theory/_policy_smoothing_comparators.py:upper = min(max((best - deviation - low) / width, 0.0), 1.0) -> 1.0 becomes 2.0",
+        "certify/complexity/gain.py:middle = 0.5 * (low + high) -> 0.5 becomes 0.25",
+    }
+)
+"""Mutants that change nothing that can be observed, as `module:text -> description`, each looked at by a person: one node more of a
+quadrature that is exact to rounding, a start of a bisection that is always feasible, another split of it, a step that only rounding of a
+logarithm could ask for, a cap that no mean of clipped values reaches."""
 
 
 @dataclass(frozen=True)

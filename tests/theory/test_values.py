@@ -135,6 +135,10 @@ VALUES: list[tuple[str, str, tuple[Any, ...], dict[str, Any], Any]] = [
     ("r2pvi", "dual_objective", ([0.0, 1.0, 3.0, 2.5], [0.2, 0.4, 0.3, 0.1], 2.2), {"divergence": "tv", "penalty": 0.6}, 0.48),
     ("r2pvi", "dual_objective", ([0.0, 1.0, 3.0, 2.5], [0.2, 0.4, 0.3, 0.1], 1.7), {"divergence": "kl", "radius": 0.3}, 0.6803854622875),
     ("r2pvi", "dual_objective", ([0.0, 1.0, 3.0, 2.5], [0.2, 0.4, 0.3, 0.1], 1.0), {"divergence": "kl", "penalty": 0.6}, 0.7656637672772),
+    ("martingale_td", "critic_gap_of_wrong_volatility", (0.25, 0.4), {"rate": 0.03, "start": 1.1, "strike": 0.9, "horizon": 1.5, "mixed": False}, 0.06639761772739),
+    ("policy_smoothing", "crop_action_radius", (8.6, 6.0), {"low": 1.0, "high": 9.0, "sigma": 0.3, "samples": 700, "alpha": 0.05, "actions": 2}, 0.1224805674585),
+    ("r2pvi", "range_bound", (5,), {"radius": 0.0}, 5.0),
+    ("distributional_dp", "lattice_radius", (3.0, 0.8), {}, 15.0),
 ]
 
 

@@ -149,9 +149,10 @@ class Common:
             require_int("jobs", jobs, minimum=1)
         points = default_checkpoints(int(steps)) if checkpoints is None else np.asarray(checkpoints)
         if checkpoints is not None:
-            rounded = np.asarray(points, dtype=np.int64)
-            if points.ndim != 1 or points.size == 0 or np.any(rounded != points) or np.any(np.diff(rounded) <= 0) or rounded[0] < 1 or rounded[-1] > steps:
+            numeric = points.ndim == 1 and points.size > 0 and points.dtype.kind in "iuf"
+            if not numeric or not np.all((points >= 1) & (points <= steps) & (points == np.floor(points))) or np.any(points[1:] <= points[:-1]):
                 raise ValueError(f"checkpoints must increase strictly within 1..{steps}, got {checkpoints!r}")
+            rounded = points.astype(np.int64)
             points = rounded if rounded[-1] == steps else np.append(rounded, np.int64(steps))
         workers = min(jobs or os.cpu_count() or 1, len(numbers))
         return cls(int(steps), numbers, int(seed), float(delta), np.asarray(points, dtype=np.int64), workers, progress)

@@ -404,6 +404,8 @@ BAD = [
     pytest.param(river_swim(3), {"seed": -1}, ValueError, "seed must be an integer >= 0", id="seed"),
     pytest.param(river_swim(3), {"jobs": 0}, ValueError, "jobs must be an integer >= 1", id="jobs"),
     pytest.param(river_swim(3), {"checkpoints": [5, 5]}, ValueError, "checkpoints must increase", id="checkpoints"),
+    pytest.param(river_swim(3), {"checkpoints": "abc"}, ValueError, "checkpoints must increase", id="text-checkpoints"),
+    pytest.param(river_swim(3), {"checkpoints": [np.nan]}, ValueError, "checkpoints must increase", id="nan-checkpoint"),
     pytest.param(river_swim(3), {"checkpoints": [200]}, ValueError, "checkpoints must increase", id="late-checkpoint"),
     pytest.param(river_swim(3), {"rewards": "x"}, ValueError, "rewards must be one of", id="rewards"),
     pytest.param(river_swim(3), {"beta": 1.0}, TypeError, "unexpected option 'beta' for algorithm ucrl2", id="unknown-option"),

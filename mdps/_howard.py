@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from mdps.average import Problem
 
-__all__ = ["evaluate_unichain", "make_unichain", "occupancy_policy"]
+__all__ = ["chain_of", "evaluate_unichain", "make_unichain", "occupancy_policy"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -30,7 +30,7 @@ def evaluate_unichain(problem: Problem, policy: IntArray) -> FloatArray | None:
     states = problem.states
     rows = np.arange(states) * problem.actions + policy
     reward = problem.reward[rows]
-    anchor = int(_recurrent_class(_chain(problem, rows))[0])
+    anchor = int(_recurrent_class(chain_of(problem, rows))[0])
     try:
         if states <= _DENSE_STATES:
             system = -(problem.dense[rows] if problem.dense is not None else problem.csr[rows].toarray())
@@ -39,7 +39,7 @@ def evaluate_unichain(problem: Problem, policy: IntArray) -> FloatArray | None:
             solution = np.linalg.solve(system, reward)
             solution += np.linalg.solve(system, reward - system @ solution)
         else:
-            solution = _solve_sparse(_chain(problem, rows), reward, anchor)
+            solution = _solve_sparse(chain_of(problem, rows), reward, anchor)
     except (np.linalg.LinAlgError, RuntimeError):  # splu reports a singular factor as a RuntimeError
         return None
     if not np.isfinite(solution).all():
@@ -56,7 +56,7 @@ def make_unichain(problem: Problem, policy: IntArray) -> IntArray:
     from mdps._graph import closed_classes, graph_of_chain, surely_reaching
 
     rows = np.arange(problem.states) * problem.actions + policy
-    chain = _chain(problem, rows)
+    chain = chain_of(problem, rows)
     graph = graph_of_chain(chain)
     classes = closed_classes(graph)
     if len(classes) == 1:
@@ -103,7 +103,7 @@ def occupancy_policy(problem: Problem) -> IntArray | None:
     return np.where(occupied, occupancy.argmax(axis=1), towards)
 
 
-def _chain(problem: Problem, rows: IntArray) -> Any:
+def chain_of(problem: Problem, rows: IntArray) -> Any:
     from scipy.sparse import csr_array
 
     return csr_array(problem.csr[rows] if problem.csr is not None else problem.dense[rows])  # type: ignore[index]

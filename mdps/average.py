@@ -222,7 +222,7 @@ def ranked_actions(solution: Solution) -> tuple[FloatArray, float]:
         Action values (S, A), and the slack; above 20,000 states those of the solution itself, unpolished.
     """
     from mdps._graph import closed_classes, graph_of_chain
-    from mdps._howard import _chain
+    from mdps._howard import chain_of
     from mdps.hitting import hitting_times
     from mdps.operators import action_values
 
@@ -236,7 +236,7 @@ def ranked_actions(solution: Solution) -> tuple[FloatArray, float]:
     policy, error = outcome.evaluated, problem.rounding(outcome.value)
     if policy is None or not np.isfinite(outcome.high - outcome.low):
         return values, np.inf
-    anchor = int(closed_classes(graph_of_chain(_chain(problem, np.arange(problem.states) * problem.actions + policy)))[0][0])
+    anchor = int(closed_classes(graph_of_chain(chain_of(problem, np.arange(problem.states) * problem.actions + policy)))[0][0])
     try:
         longest = float(hitting_times(mdp, anchor, policy=policy).max())
     except NotConverged:

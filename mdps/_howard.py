@@ -104,6 +104,7 @@ def occupancy_policy(problem: Problem) -> IntArray | None:
 
 
 def chain_of(problem: Problem, rows: IntArray) -> Any:
+    """Return the sparse (S, S) transition matrix of the policy that uses these rows s*A + a."""
     from scipy.sparse import csr_array
 
     return csr_array(problem.csr[rows] if problem.csr is not None else problem.dense[rows])  # type: ignore[index]

@@ -32,6 +32,9 @@ _FORMAT = "lemmata.returns-store/1"
 _LEASE = 600.0
 """Seconds after which a claim is void even if its process seems to live."""
 
+_PATIENCE = 60.0
+"""Seconds to wait for a store that another process has locked."""
+
 _TABLES = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS chunks (number INTEGER PRIMARY KEY, returns BLOB NOT NULL);
@@ -143,18 +146,11 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
     if not path.parent.is_dir():
         raise FileNotFoundError(f"store {path} cannot be written: its folder does not exist")
     try:
-        store = sqlite3.connect(path, timeout=60.0, isolation_level=None)
+        store = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None)
     except sqlite3.Error as error:
         raise OSError(f"store {path} cannot be opened: {error}") from None
     try:
-        _require_own_tables(store, path)
-        if store.execute("PRAGMA journal_mode = WAL").fetchone()[0].lower() != "wal":
-            store.execute("PRAGMA journal_mode = DELETE")
-        store.execute("PRAGMA synchronous = FULL")
-        verdict = store.execute("PRAGMA quick_check").fetchone()[0]
-        if verdict != "ok":
-            raise ValueError(f"store {path} is damaged: {verdict}")
-        store.executescript(_TABLES)
+        _prepare(store, path)
         yield store
     except sqlite3.DatabaseError as error:
         if isinstance(error, sqlite3.OperationalError):
@@ -162,6 +158,30 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
         raise ValueError(f"store {path} is not a store of returns: {error}") from None
     finally:
         store.close()
+
+
+def _prepare(store: sqlite3.Connection, path: Path) -> None:
+    """Bring a connection to the point where it can read and write chunks, waiting for whoever is doing the same.
+
+    The change to write-ahead logging raises a read lock to an exclusive one, and SQLite answers "locked" to that at once, whatever its
+    timeout is, because waiting could be a deadlock.  It is therefore asked for only where it is not on yet, and asked again.
+    """
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            _require_own_tables(store, path)
+            if store.execute("PRAGMA journal_mode").fetchone()[0].lower() != "wal" and store.execute("PRAGMA journal_mode = WAL").fetchone()[0].lower() != "wal":
+                store.execute("PRAGMA journal_mode = DELETE")
+            store.execute("PRAGMA synchronous = FULL")
+            verdict = store.execute("PRAGMA quick_check").fetchone()[0]
+            if verdict != "ok":
+                raise ValueError(f"store {path} is damaged: {verdict}")
+            store.executescript(_TABLES)
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
 
 
 def _require_own_tables(store: sqlite3.Connection, path: Path) -> None:

@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -185,12 +186,24 @@ def test_two_processes_fill_one_store(tmp_path: Path) -> None:
     path, episodes = tmp_path / "s.db", 256 * 60
     reference(1)
     pair = [writer(path, episodes) for _ in range(2)]
-    for process in pair:
-        out, _ = process.communicate(timeout=120)
-        assert process.returncode == 0
-        assert out.endswith("end\n")
+    ends = [process.communicate(timeout=120)[0] for process in pair]
+    assert [process.returncode for process in pair] == [0, 0]
+    assert all(out.endswith("end\n") for out in ends)
     assert stored_chunks(path) == 60
     assert read_store(path).values.tobytes() == reference(episodes).values.tobytes()
+
+
+def test_a_new_store_waits_for_the_one_that_is_being_made(tmp_path: Path) -> None:
+    """SQLite answers "locked" at once to the change of journal while another process reads or writes; the store asks again."""
+    path = tmp_path / "s.db"
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    other.execute("CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
+    release = threading.Timer(0.3, lambda: other.execute("COMMIT"))
+    release.start()
+    assert len(sample_into_store(path, SHIPPED, "CartPole-v1", episodes=1, **SETTING)) == 1
+    release.join()
+    other.close()
 
 
 @pytest.mark.slow

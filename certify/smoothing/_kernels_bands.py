@@ -16,13 +16,19 @@ from mdps.jit import compiled
 
 _EPS = 2.220446049250313e-16
 _FEW = 64.0
+_STIRLING_ERRORS = (
+    0.08106146679532726, 0.0413406959554093, 0.02767792568499834, 0.020790672103765093, 0.016644691189821193, 0.013876128823070748,
+    0.01189670994589177, 0.010411265261972096, 0.009255462182712733, 0.00833056343336287, 0.007573675487951841, 0.00694284010720953,
+    0.006408994188004207, 0.0059513701127588475, 0.005554733551962801,
+)  # fmt: skip
+"""log n! minus Stirling's formula for n = 1 to 15, where the difference of large logarithms would lose their last digits."""
 
 
 @compiled
 def _stirling_error(n: float) -> float:
-    """Return log n! minus Stirling's formula."""
+    """Return log n! minus Stirling's formula for a whole number n >= 1."""
     if n < 16.0:
-        return math.lgamma(n + 1.0) - (n + 0.5) * math.log(n) + n - 0.9189385332046727
+        return _STIRLING_ERRORS[int(n) - 1]
     s = 1.0 / (n * n)
     return (1.0 / 12.0 - s * (1.0 / 360.0 - s * (1.0 / 1260.0 - s * (1.0 / 1680.0 - s * (1.0 / 1188.0 - s * 691.0 / 360360.0))))) / n
 
@@ -44,6 +50,12 @@ def _deviance(x: float, mean: float) -> float:
             total = new
         return total
     return x * math.log(x / mean) + mean - x
+
+
+@compiled
+def _deviance_error(x: float, mean: float, deviance: float) -> float:
+    """Return a bound on the rounding error of a deviance of exact arguments, in units of eps: the series is accurate, the difference is not."""
+    return 4.0 * deviance if abs(x - mean) < 0.1 * (x + mean) else 2.0 * (x + mean + deviance)
 
 
 @compiled
@@ -71,7 +83,8 @@ def _log_point_over(k: float, n: float, p: float, q: float, alpha: float) -> tup
     second = _deviance(n - k, n * q)
     shape = _stirling_error(n) - _stirling_error(k) - _stirling_error(n - k) - 0.5 * math.log(2.0 * math.pi * k * (n - k) / n)
     logarithm = math.log(alpha)
-    error = _EPS * (4.0 + 2.0 * (first + second) + 3.0 * abs(n * p - k) + abs(shape) + abs(logarithm))
+    rounding = _deviance_error(k, n * p, first) + _deviance_error(n - k, n * q, second)
+    error = _EPS * (4.0 + rounding + 3.0 * abs(n * p - k) + abs(shape) + abs(shape - first - second) + abs(logarithm))
     return shape - first - second - logarithm, error
 
 
@@ -146,10 +159,11 @@ def binomial_lower(counts: Any, n: float, alpha: float, z: float, lower: Any, up
         if k - before_k == 1.0 and step_back > 0.0:
             guess = before + step_back
         p = min(max(guess, 1e-300), 1.0 - 0.1 / n)
-        small = p <= 0.5
+        small = True
         q = 1.0 - p
         margin = 0.0
         for _ in range(200):
+            small = p <= q
             gap, ratio, error = _log_tail_over(k, n, p, q, alpha)
             if small:
                 gain = ratio / k
@@ -159,7 +173,7 @@ def binomial_lower(counts: Any, n: float, alpha: float, z: float, lower: Any, up
             else:
                 gain = ratio * p / (k * q)
                 step = gap * gain
-                q *= math.exp(min(step, 0.7))
+                q *= math.exp(min(step, 0.6))
                 p = 1.0 - q
             margin = error * gain + 2.0 * _EPS
             if step * step * (n + 1.0) < 0.2 * _EPS:

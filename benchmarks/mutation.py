@@ -99,9 +99,11 @@ ROOMS = {
     "dr_rpo": Room(("theory/dr_rpo.py",), ("tests/theory/test_values.py", "tests/theory/test_dr_rpo.py", "tests/certify/robust/test_online.py"), ("dr_rpo",)),
     "certify-smoothing": Room(
         tuple(f"certify/smoothing/{name}.py" for name in
-              ("bands", "betting", "certificates", "protocols", "quantiles", "strata", "planner", "comparators", "_kernels_bands", "_kernels_ordering")),
+              ("bands", "betting", "certificates", "protocols", "quantiles", "strata", "planner", "comparators", "families", "games", "normalisation", "_kernels_bands",
+               "_kernels_ordering")),
         ("tests/certify/smoothing/test_certificates.py", "tests/certify/smoothing/test_bands.py", "tests/certify/smoothing/test_betting.py",
-         "tests/certify/smoothing/test_side_certificates.py"),
+         "tests/certify/smoothing/test_side_certificates.py", "tests/certify/smoothing/test_kernels.py", "tests/certify/smoothing/test_games.py",
+         "tests/certify/smoothing/test_margins.py", "tests/certify/smoothing/test_returns.py"),
         ("policy_smoothing",),
     ),
     "certify-complexity": Room(

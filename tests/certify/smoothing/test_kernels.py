@@ -120,7 +120,9 @@ def test_limits_need_no_neighbour_and_no_good_first_guess(n: int, alpha: float, 
         return np.stack([low, 1.0 - miss])
 
     together = limits(counts, 2.0)
-    alone = np.concatenate([limits(counts[i : i + 1], z) for i, z in enumerate(data.draw(st.lists(st.floats(0.0, 8.0), min_size=counts.size, max_size=counts.size)))], axis=1)
+    alone = np.concatenate(
+        [limits(counts[i : i + 1], z) for i, z in enumerate(data.draw(st.lists(st.floats(0.0, 8.0), min_size=counts.size, max_size=counts.size)))], axis=1
+    )
     assert together == pytest.approx(alone, rel=2e-13)
 
 

@@ -127,10 +127,10 @@ HOSTILE = {
 def test_hostile_archives_are_refused_quickly(tmp_path, name):
     members, message = HOSTILE[name]
     path = archive(tmp_path / "m.npz", compress=True, **members)
-    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     with pytest.raises(mdps.BrokenFile, match=message) as caught:
         load_model(path)
-    assert time.perf_counter() - start < 1.0
+    assert time.process_time() - start < 1.0
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
     assert str(caught.value).startswith(str(path))
     assert "\n" not in str(caught.value)

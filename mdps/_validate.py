@@ -150,7 +150,10 @@ def require_shape(name: str, array: npt.NDArray[Any], *shapes: tuple[int, ...]) 
 
 
 def require_distribution(name: str, value: Any, size: int) -> FloatArray:
-    """Return `value` as a probability vector of length `size`, renormalised where its sum is within 1e-9 of one."""
+    """Return `value` as a probability vector of length `size`, renormalised where its sum is within 1e-9 of one.
+
+    A sum that is off by no more than its own rounding is left alone, so that a vector which went through here comes back as it is.
+    """
     array = require_array(name, value)
     require_shape(name, array, (size,))
     if array.min() < 0:
@@ -158,7 +161,7 @@ def require_distribution(name: str, value: Any, size: int) -> FloatArray:
     total = float(array.sum())
     if abs(total - 1) > ROW_TOLERANCE:
         raise ModelError(f"{name} must sum to 1 within {ROW_TOLERANCE:g}, got {total!r}")
-    return array if total == 1 else array / total
+    return array if abs(total - 1) <= size * 2.0**-52 else array / total
 
 
 def require_stochastic_rows(kernel: FloatArray, n_actions: int, used: npt.NDArray[np.bool_] | None) -> float:

@@ -281,3 +281,13 @@ def test_a_bad_reward_of_a_stage_is_named_with_its_stage():
     reward[1, 0, 1] = np.inf
     with pytest.raises(mdps.NotFinite, match="stage 1: reward at state 0, action 1"):
         mdps.FiniteHorizonMDP(rows(3, 2, 2), reward, horizon=3)
+
+
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=12))
+def test_an_initial_law_is_normalised_once(parts):
+    law = np.array(parts) / sum(parts)
+    model = mdps.TabularMDP(np.eye(len(parts))[:, None], np.zeros((len(parts), 1)), discount=0.5, initial=law)
+    again = mdps.TabularMDP(np.eye(len(parts))[:, None], np.zeros((len(parts), 1)), discount=0.5, initial=model.initial)
+    assert np.array_equal(again.initial, model.initial)
+    rough = mdps.TabularMDP(np.eye(len(parts))[:, None], np.zeros((len(parts), 1)), discount=0.5, initial=law * (1 + 4e-10))
+    assert rough.initial == pytest.approx(law, rel=1e-15)

@@ -11,7 +11,7 @@ from typer.core import TyperCommand
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_MDP = typer.Option("--mdp", help="Gymnasium Toy Text id (FrozenLake-v1, CliffWalking-v1, Taxi-v3) or a model file.")
+_MDP = typer.Option("--mdp", help="Gymnasium Toy Text id (FrozenLake-v1, CliffWalking-v1, Taxi-v4) or a model file.")
 _DISCOUNT = typer.Option("--discount", help="Discount in (0, 1]; 1 needs --horizon.")
 _HORIZON = typer.Option("--horizon", help="Number of steps; without it the horizon is infinite.")
 _SLIPPERY = typer.Option("--slippery/--not-slippery", help="Option is_slippery of FrozenLake and CliffWalking.")

@@ -32,6 +32,8 @@ class Environment:
         Lower bound of the reward of one step, 0 or less.
     least : float or None
         Lower bound of the return of an episode of any length.
+    first : int
+        Number of the first discrete action.
     """
 
     env_id: str
@@ -43,6 +45,7 @@ class Environment:
     code: int | None = None
     worst: float | None = None
     least: float | None = None
+    first: int = 0
 
     @property
     def size(self) -> int:
@@ -145,7 +148,7 @@ def _described(env_id: str, env: Any) -> Environment:
     limit = env.spec.max_episode_steps if env.spec is not None else None
     shape = tuple(int(n) for n in observation.shape)
     if isinstance(action, spaces.Discrete):
-        return Environment(env_id, shape, limit, int(action.n))
+        return Environment(env_id, shape, limit, int(action.n), first=int(action.start))
     if isinstance(action, spaces.Box):
         low, high = (tuple(float(v) for v in side.ravel()) for side in (action.low, action.high))
         return Environment(env_id, shape, limit, None, low, high)

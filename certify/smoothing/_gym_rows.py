@@ -202,8 +202,10 @@ def _actions(plan: Plan, total: NDArray[Any]) -> NDArray[Any]:
         actions = total
     limit = plan.env.actions
     if limit is not None:
-        if actions.ndim != 1 or actions.dtype.kind not in "iu" or actions.min() < 0 or actions.max() >= limit:
-            raise ValueError(f"policy {policy.name} must answer with integers from 0 to {limit - 1}, got {actions.dtype} of shape {actions.shape}")
+        first = plan.env.first
+        if actions.ndim != 1 or actions.dtype.kind not in "iu" or actions.min() < first or actions.max() >= first + limit:
+            found = f"{actions.min()} to {actions.max()}" if actions.ndim == 1 and actions.dtype.kind in "iu" else f"{actions.dtype} of shape {actions.shape}"
+            raise ValueError(f"policy {policy.name} must answer with integers from {first} to {first + limit - 1}, got {found}")
         return actions
     if actions.reshape(len(actions), -1).shape[1] != len(plan.env.low) or not np.isfinite(actions).all():
         raise ValueError(f"policy {policy.name} must answer with {len(plan.env.low)} finite numbers, got shape {actions.shape}")

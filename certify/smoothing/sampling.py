@@ -353,6 +353,8 @@ def _require_fit(policy: Any, env: Environment, frames: int, average: int) -> No
     if (head.kind == "argmax") != (env.actions is not None) or outputs != wanted:
         kind = "discrete actions" if env.actions is not None else "coordinates of real actions"
         raise ValueError(f"policy has {outputs} outputs for a {head.kind} action, but {env.env_id} has {wanted} {kind}")
+    if env.actions is not None and head.start != env.first:
+        raise ValueError(f"policy has actions from {head.start} on, but those of {env.env_id} begin with {env.first}")
 
 
 def _engine(engine: str, device: str | None, fast: bool, env: Environment, policy: Any) -> tuple[str, str]:

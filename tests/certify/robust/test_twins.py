@@ -188,7 +188,7 @@ def split_twin(data, model, kind, size, sign, delta):
         w, bonus = np.full(d, low), np.zeros(d)
         if R > 0:
             values = V[h + 1][data.next_states[fold, h]]
-            thresholds = len(np.unique(V[h + 1])) - 1 if kind in ("tv-radius", "chi2") else 1
+            thresholds = len(np.unique(V[h + 1])) - 1 if kind in ("tv-radius", "kl-radius", "chi2") else 1
             c = half_range_constant(phi, H, delta, 2 * thresholds)
             reach = R
             if kind == "nominal":
@@ -199,6 +199,20 @@ def split_twin(data, model, kind, size, sign, delta):
                 ends = np.exp(-low / size), np.exp(-high / size)
                 w = np.minimum(-size * np.log(np.maximum(centred_fit(phi, np.exp(-values / size), *ends), 1e-300)), high)
                 beta = size * math.expm1(R / size) * c
+            elif kind == "kl-radius":
+                # the law of the value is known within c sqrt(Lambda^-1_ii) at every threshold, and its two ends enclose the worst case
+                levels = np.unique(V[h + 1])
+                above = np.array([centred_fit(phi, (values > t).astype(float), 0.0, 1.0) for t in levels[:-1]])
+                ends = []
+                for sign_of_band in (-1, 1):
+                    worst = []
+                    for i in range(d):
+                        reach = [min(max(x + sign_of_band * c * deviation[i], 0.0), 1.0) for x in above[:, i]]
+                        end = [max(reach[k:]) if sign_of_band < 0 else min(reach[: k + 1]) for k in range(len(reach))]
+                        worst.append(worst_case(levels, -np.diff([1.0, *end, 0.0]), divergence="kl", radius=size).value)
+                    ends.append(np.array(worst))
+                w, bonus = (ends[0] + ends[1]) / 2, (ends[1] - ends[0]) / 2
+                beta = R * c
             elif kind == "tv-radius":
                 w = np.max([centred_fit(phi, np.minimum(values, a), low, a) - size * (a - low) for a in [low, high, *values]], axis=0)
                 beta = R * c
@@ -210,8 +224,9 @@ def split_twin(data, model, kind, size, sign, delta):
                     b = np.clip(one, max(a - 2 * size, low), a)
                     best = np.maximum(best, one - (two - 2 * b * one + b * b) / (4 * size))
                 w, beta = best, R * (1 + R / (4 * size)) * c
-            bonus = np.minimum(beta * deviation + (R / 2048 if kind == "chi2" else 0.0), reach)
-            w = np.clip(w, low, low + reach)
+            if kind != "kl-radius":
+                bonus = np.minimum(beta * deviation + (R / 2048 if kind == "chi2" else 0.0), reach)
+                w = np.clip(w, low, low + reach)
         bonuses[h] = bonus
         V[h] = np.clip(model.features[h] @ (model.reward_weights[h] + w + sign * bonus), 0, H - h).max(axis=1)
     return V, bonuses
@@ -222,11 +237,13 @@ SPLIT = [
     ({"divergence": "tv", "penalty": 0.4}, "tv", 0.4),
     ({"divergence": "kl", "penalty": 1.5}, "kl", 1.5),
     ({"divergence": "chi2", "penalty": 0.8}, "chi2", 0.8),
+    ({"divergence": "chi2", "penalty": 0.1}, "chi2", 0.1),
+    ({"method": "drvi-l", "divergence": "kl", "radius": 0.15}, "kl-radius", 0.15),
     ({"method": "drpvi", "divergence": "tv", "radius": 0.15}, "tv-radius", 0.15),
 ]
 
 
-@pytest.mark.parametrize(("options", "kind", "size"), SPLIT, ids=[kind for _, kind, _ in SPLIT])
+@pytest.mark.parametrize(("options", "kind", "size"), SPLIT, ids=[f"{kind}-{size}" for _, kind, size in SPLIT])
 def test_the_certificate_against_loops_over_its_folds(options, kind, size):
     model = other_features(7)
     data = sample_dataset(model, trajectories=6000, seed=2)

@@ -400,6 +400,7 @@ NETS = {
     "five": MlpPolicy((np.zeros((5, 2)),), (np.zeros(2),)),
     "three actions": MlpPolicy((np.zeros((4, 3)),), (np.zeros(3),)),
     "box": MlpPolicy((np.zeros((4, 1)),), (np.zeros(1),), head=Head("box", (-1.0,), (1.0,))),
+    "from one": MlpPolicy((np.zeros((4, 2)),), (np.zeros(2),), head=Head(start=1)),
     "stacked": MlpPolicy((np.zeros((20, 2)),), (np.zeros(2),)),
 }
 BAD = [
@@ -411,7 +412,7 @@ BAD = [
     ({"dtype": "float16"}, "dtype"), ({"device": "cuda", "engine": "numba"}, "device is for"), ({"env_id": "Nope-v0"}, "Nope"), ({"env_id": "CartPole-v7"}, "v7"),
     ({"env_id": "not an id"}, "cannot be made"), ({"env_id": 3}, "env_id"), ({"env_id": "FrozenLake-v1"}, "only Box"), ({"policy": 3}, "policy must be"),
     ({"policy": NETS["five"]}, "reads 5 numbers"), ({"policy": NETS["stacked"]}, "frames=5 fits"), ({"policy": NETS["three actions"]}, "3 outputs"),
-    ({"policy": NETS["box"]}, "2 discrete actions"), ({"policy": "missing.zip"}, "does not exist"), ({"fast": True, "average": 2}, "fast=True"),
+    ({"policy": NETS["box"]}, "2 discrete actions"), ({"policy": NETS["from one"]}, "those of CartPole-v1 begin with 0"), ({"policy": "missing.zip"}, "does not exist"), ({"fast": True, "average": 2}, "fast=True"),
     ({"fast": True, "policy": len}, "fast=True"), ({"fast": True, "engine": "torch"}, "fast=True is for"), ({"engine": "numba", "policy": len}, "engine='numba'"), ({"engine": "torch", "policy": len}, "engine='torch'"),
     ({"average": 2, "policy": len}, "average"), ({"normalisation": Normalisation(np.zeros(3), np.ones(3))}, "normalisation"),
     ({"policy": lambda x: np.full(len(x), 2)}, "integers from 0 to 1"), ({"policy": lambda x: np.zeros((len(x), 2))}, "integers from 0"),
@@ -424,6 +425,39 @@ def test_bad_arguments_are_refused_in_one_line(change: dict[str, Any], message: 
     with pytest.raises((ValueError, OSError), match=message) as caught:
         sample_returns(setting.pop("policy"), setting.pop("env_id"), **setting)
     assert "\n" not in str(caught.value)
+
+
+def test_actions_are_numbered_as_the_environment_numbers_them() -> None:
+    import gymnasium
+
+    class FromOne(gymnasium.Env[Any, Any]):
+        """Three steps, each paying the number of the action."""
+
+        observation_space = gymnasium.spaces.Box(-1.0, 1.0, (1,))
+        action_space = gymnasium.spaces.Discrete(2, start=1)
+
+        def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+            self.left = 3
+            return np.zeros(1, np.float32), {}
+
+        def step(self, action: Any) -> Any:
+            self.left -= 1
+            return np.zeros(1, np.float32), float(action), self.left == 0, False, {}
+
+    gymnasium.register("FromOne-v0", FromOne)
+    try:
+        setting: dict[str, Any] = {"sigma": 1e-6, "episodes": 2, "seed": 0, "max_steps": 5}
+        for bias, total in ((-1.0, 6.0), (1.0, 3.0)):
+            policy = MlpPolicy((np.zeros((1, 2)),), (np.array([bias, 0.0]),), head=Head(start=1))
+            assert sample_returns(policy, "FromOne-v0", **setting).values.tolist() == [total, total]
+            answers = sample_returns(lambda x, bias=bias: np.full(len(x), 2 if bias < 0 else 1), "FromOne-v0", **setting)
+            assert answers.values.tolist() == [total, total]
+        with pytest.raises(ValueError, match="those of FromOne-v0 begin with 1"):
+            sample_returns(MlpPolicy((np.zeros((1, 2)),), (np.zeros(2),)), "FromOne-v0", **setting)
+        with pytest.raises(ValueError, match="integers from 1 to 2, got 0 to 0"):
+            sample_returns(lambda x: np.zeros(len(x), int), "FromOne-v0", **setting)
+    finally:
+        del gymnasium.registry["FromOne-v0"]
 
 
 def nature(seed: int) -> CnnPolicy:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from theory import r2pvi as formulas
-from verify.checks.r2pvi._learning_figures import certificate, drpvi, local, lower_bounds, printed, put_table, rate, target_return, timing
+from verify.checks.r2pvi._learning_figures import certificate, covered, drpvi, local, lower_bounds, printed, put_table, rate, target_return, timing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
-    "bellman", "certificate", "chi2_sign", "decomposition", "drpvi", "dual", "equivalence", "factor", "leaks", "local", "lower_bounds", "printed",
+    "bellman", "certificate", "chi2_sign", "covered", "decomposition", "drpvi", "dual", "equivalence", "factor", "leaks", "local", "lower_bounds", "printed",
     "put_table", "ranges", "rate", "rectangular", "relation", "target_return", "timing",
 ]
 

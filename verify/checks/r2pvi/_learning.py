@@ -1,4 +1,4 @@
-"""What the offline learners promise: printed constants, rates, the data-split certificate (G9, G9-rate, G9-local, G9-split, G11)."""
+"""What the offline learners promise: printed constants, coverage, rates, the data-split certificate (G9 with its variants, G11)."""
 
 from __future__ import annotations
 
@@ -202,6 +202,52 @@ def local_loss(trajectories: int, replicas: int, seed: int, *, gap: float | None
     return np.asarray(value.max() - value[chosen])
 
 
+_SHARES = {
+    "two factors, evenly": ((0.5, 0.5),) * 3,
+    "three factors, evenly": ((1 / 3, 1 / 3, 1 / 3),) * 3,
+    "unevenly": ((0.7, 0.3), (0.4, 0.6)),
+    "another share at every step": ((0.5, 0.3, 0.2), (0.1, 0.1, 0.8), (0.2, 0.6, 0.2), (0.4, 0.3, 0.3)),
+}
+
+
+def covered_sum(shares: Any, trajectories: int, delta: float) -> float:
+    """Return what sum_h phi_i sqrt((Lambda_h^-1)_ii) exceeds with probability at most delta, for one-hot features that occur with these shares.
+
+    Then Lambda_h is diagonal with 1 + N_{h,i}, N binomial: the exact quantile of every count, delta shared among all of them.
+    """
+    from scipy.stats import binom
+
+    part = delta / sum(len(row) for row in shares)
+    return float(sum(1.0 / np.sqrt(1.0 + binom.ppf(part, trajectories, np.asarray(row)).min()) for row in shares))
+
+
+def covered_size(shares: Any, delta: float) -> tuple[float, int]:
+    """Return kappa and the printed number of trajectories."""
+    kappa = float(min(min(row) for row in shares))
+    shape = {"dimension": len(shares[0]), "horizon": len(shares)}
+    return kappa, int(np.ceil(formulas.coverage_trajectories(coverage=kappa, delta=delta, **shape)))
+
+
+def _covered_instances(budget: str, seed: int) -> Iterator[Instance]:
+    for name, shares in _SHARES.items():
+        for times in (1, 10) if budget == "quick" else (1, 2, 5, 10, 100):
+            yield Instance(f"{name}, {times} times the trajectories", {"shares": shares, "times": times, "delta": DELTA})
+
+
+def covered_sides(instance: Instance, seed: int, constant: float = 1.0) -> tuple[Estimate, Estimate]:
+    """Quantile of twice the sum behind beta, and the printed bound over beta times a constant."""
+    shares, delta = instance.params["shares"], instance.params["delta"]
+    kappa, enough = covered_size(shares, delta)
+    K = enough * instance.params["times"]
+    bound = formulas.coverage_bound(constant, horizon=len(shares), trajectories=K, coverage=kappa)
+    return Estimate.exact(2.0 * covered_sum(shares, K, delta)), Estimate.exact(float(bound))
+
+
+def _half_covered(instance: Instance, seed: int) -> tuple[Estimate, Estimate]:
+    """The same with half of the printed bound."""
+    return covered_sides(instance, seed, constant=0.5)
+
+
 LOCAL_SIZES = tuple(4**k for k in range(3, 9))
 
 
@@ -239,6 +285,8 @@ def _coverage_check(
 
 CHECKS: tuple[Check, ...] = (
     _coverage_check("G9", "printed", _REGULARISED, 1.0, ("a hundred-thousandth of the printed constant", 1e-5), figures.printed, 4.0),
+    Check(_g("G9-coverage"), Claim("<="), _covered_instances, covered_sides, (Control("half of the printed bound", _half_covered),), figures.covered,
+          cost={"quick": 0.5, "full": 1.0}),
     Check(_g("G9-rate"), _WINDOW, _rate_instances, rate_sides, (Control("no coverage of the best action", _without_coverage),), figures.rate,
           cost={"quick": 3.0, "full": 25.0}),
     Check(_g("G9-local"), _WINDOW, _local_instances, local_sides, (Control("a gap that does not shrink", _fixed_gap),), figures.local,

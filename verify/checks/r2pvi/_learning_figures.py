@@ -82,6 +82,26 @@ def drpvi(figure: Figure) -> None:
     axis.legend(fontsize="small")
 
 
+def covered(figure: Figure) -> None:
+    """Draw the sum behind the bound and the bound under full coverage against the number of trajectories."""
+    from verify.checks.r2pvi._learning import _SHARES, DELTA, covered_size, covered_sum
+
+    axis = figure.subplots()
+    for colour, (name, shares) in zip(("C0", "C1", "C2", "C3"), _SHARES.items(), strict=True):
+        kappa, enough = covered_size(shares, DELTA)
+        sizes = np.geomspace(30, 3e6, 40).astype(int)
+        sums = np.array([2.0 * covered_sum(shares, int(k), DELTA) for k in sizes])
+        bound = formulas.coverage_bound(1.0, horizon=len(shares), trajectories=sizes, coverage=kappa)
+        axis.plot(sizes, sums / bound, color=colour, label=f"{name}, κ = {kappa:.2g}")
+        axis.plot([enough], [2.0 * covered_sum(shares, enough, DELTA) / formulas.coverage_bound(1.0, horizon=len(shares), trajectories=enough, coverage=kappa)], "o", color=colour)
+    axis.axhline(1.0, color="k", lw=0.8)
+    axis.set_xscale("log")
+    axis.set_ylim(0.0, 1.1)
+    axis.set_xlabel("trajectories K (dots: from where the bound is stated)")
+    axis.set_ylabel("quantile of the sum over the bound, δ = 0.1")
+    axis.legend(fontsize="small")
+
+
 def rate(figure: Figure) -> None:
     """Draw the bound sum, with and without coverage, and the regression error against the number of trajectories."""
     from verify.checks.r2pvi._learning import SIZES as CURVE_SIZES

@@ -364,18 +364,20 @@ def plan(
     alpha: Alpha = 0.05,
     floor: Annotated[float, typer.Option(help="Lower bound of the return under attack.")] = 0.0,
     ceiling: Annotated[float | None, typer.Option(help="Largest possible return.")] = None,
+    band: Annotated[str, typer.Option(help="Band that will certify: clopper-pearson plans for one threshold fixed in advance.")] = "clopper-pearson",
     json_: Json = False,
 ) -> None:
     """Say what n episodes can prove at best, before anything is sampled."""
+    from certify.smoothing.planner import MOST
     from certify.smoothing.planner import plan as make_plan
 
-    found = make_plan(sigma=parse_sigma(sigma), budget=budget, target=target, alpha=alpha, floor=floor, ceiling=ceiling)
+    found = make_plan(sigma=parse_sigma(sigma), budget=budget, target=target, alpha=alpha, floor=floor, ceiling=ceiling, band=band)
     rows = [
         {"episodes": int(n), "needed": _plain(need), "best": _plain(bound), "radius": _plain(radius)}
         for n, need, bound, radius in zip(found.episodes, found.needed, found.ceiling_bound, found.radius, strict=True)
     ]
     if json_:
-        typer.echo(json.dumps({"target": target, "budget": budget, "shift": found.shift, "enough": found.enough, "rows": rows}))
+        typer.echo(json.dumps({"target": target, "budget": budget, "shift": found.shift, "enough": found.enough, "band": band, "rows": rows}))
         return
     from rich.console import Console
     from rich.table import Table
@@ -388,8 +390,11 @@ def plan(
     console = Console()
     console.print(table)
     if ceiling is not None:
-        said = f"{found.enough} episodes can be enough" if found.enough is not None else "no number of episodes is enough"
-        console.print(f"target {target:g} at budget {budget:g}: {said} if every return is {ceiling:g}", highlight=False)
+        limit = f" up to {MOST[band]}" if band in MOST else ""
+        said = f"{found.enough} episodes can be enough" if found.enough is not None else f"no number of episodes{limit} is enough"
+        console.print(f"target {target:g} at budget {budget:g}: {said} if every return is {ceiling:g}, certified with the band {band}", highlight=False)
+        if band == "clopper-pearson":
+            console.print("That is one threshold, fixed in advance; the default band of certify reward has all of them: --band equal-local-level", highlight=False)
 
 
 def _plain(value: float) -> float | None:

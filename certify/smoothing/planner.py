@@ -2,8 +2,9 @@
 
 With n episodes that all reach the same return r, the lower limit of the probability of reaching r is alpha^(1/n) at best, so no data
 certify more than a + (r - a) g_c(alpha^(1/n)): what `certify_curve(..., thresholds=[r], band="clopper-pearson")` says of them, with r fixed in
-advance.  A band for all thresholds at once, such as the default one, needs about twice as many episodes.  A pilot run says more: its
-certificate at a larger n, if the frequencies stay.
+advance.  A band for all thresholds at once, such as the default one of `certify_curve`, spends less than alpha on each: about twice as many
+episodes are needed, and `plan(..., band="equal-local-level")` says how many.  A pilot run says more: its certificate at a larger n, if the
+frequencies stay.
 
 Source: policy_smoothing, G4 and G8.
 """
@@ -17,20 +18,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from certify._validate import require_open_unit, require_real, require_vector
-from certify.smoothing.bands import survival_band
+from certify._validate import require_choice, require_open_unit, require_real, require_vector
+from certify.smoothing.bands import BANDS, survival_band
 from certify.smoothing.protocols import Protocol, as_protocol, noise_scale
 from theory.policy_smoothing import gaussian_shift, gaussian_shift_lower, largest_radius
 
 if TYPE_CHECKING:
     from certify.smoothing.returns import Returns
 
-__all__ = ["EPISODES", "Plan", "plan"]
+__all__ = ["EPISODES", "MOST", "Plan", "plan"]
 
 FloatArray = NDArray[np.float64]
 
 EPISODES: tuple[int, ...] = (100, 300, 1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000, 10_000_000)
 """Numbers of episodes that a plan considers by default."""
+
+MOST = {"equal-local-level": 50_000}
+"""Number of episodes up to which a band is considered by default: its exact level takes long beyond."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,6 +55,8 @@ class Plan:
         Largest budget at which a success probability of 1/2 can be certified.
     enough : int or None
         Smallest number of episodes in all that can certify the target if all goes well (with a ceiling), or None.
+    band : str
+        The band that is planned with.
     """
 
     sigma: float
@@ -66,6 +72,7 @@ class Plan:
     forecast: FloatArray
     radius: FloatArray
     enough: int | None
+    band: str = "clopper-pearson"
 
     @property
     def value(self) -> FloatArray:
@@ -81,9 +88,10 @@ def plan(
     alpha: float = 0.05,
     floor: float = 0.0,
     ceiling: float | None = None,
-    episodes: ArrayLike = EPISODES,
+    episodes: ArrayLike | None = None,
     pilot: ArrayLike | Returns | None = None,
     protocol: Protocol | str | None = None,
+    band: str = "clopper-pearson",
 ) -> Plan:
     """Say what n episodes can prove before anything is sampled.
 
@@ -101,12 +109,15 @@ def plan(
         Lower limit of the return under attack.
     ceiling : float, optional
         Largest possible return.
-    episodes : array of int
-        Numbers of episodes to consider.
+    episodes : array of int, optional
+        Numbers of episodes to consider; `EPISODES` by default, up to 50,000 of them for the band `"equal-local-level"`.
     pilot : array or Returns, optional
         Returns of a pilot run; its frequencies are carried to every n.  The pilot itself must not be used again in the certificate.
     protocol : Protocol or str, optional
         As in `certify_curve`.
+    band : str
+        Band that will certify: one threshold fixed in advance with `"clopper-pearson"`, all of them with the others.  `enough` is None
+        if the band `"equal-local-level"` needs more than 50,000 episodes.
 
     Returns
     -------
@@ -134,51 +145,74 @@ def plan(
     top = None if ceiling is None else require_real("ceiling", ceiling)
     if top is not None and top < goal:
         raise ValueError(f"ceiling must be at least target = {goal:g}, got {top:g}")
-    counts = require_vector("episodes", episodes, minimum=1.0)
+    require_choice("band", band, tuple(name for name in BANDS if name != "plugin"))
+    most = MOST.get(band, 10**15)
+    counts = require_vector("episodes", [n for n in EPISODES if n <= most] if episodes is None else episodes, minimum=1.0)
     rule = as_protocol(protocol)
     if rule.budget == "per-step-prefix":
         raise ValueError("protocol must be another than the prefix form in a plan, got 'per-step-prefix'")
     c = float(rule.shift(require_vector("budget", budget, minimum=0.0), scale)[0])
     if rule.noise_tv + rule.disagreement > 0:
         raise ValueError(f"protocol of a plan must have noise_tv = 0 and disagreement = 0, got {rule.noise_tv} and {rule.disagreement}")
-    kept = _best_kept(counts, alpha, c)
+    kept = _best_kept(counts, alpha, c, band)
     with np.errstate(divide="ignore"):
         needed = np.where(kept > 0.0, low + (goal - low) / np.maximum(kept, 1e-300), np.inf)
     reach = np.full(counts.size, np.nan) if top is None else low + (top - low) * kept
     return Plan(
-        scale, float(budget), goal, alpha, low, top, c, counts.astype(np.int64), needed, reach, _forecast(pilot, counts, alpha, low, c),
-        scale * np.asarray(largest_radius(counts, alpha=alpha)), _enough(goal, low, top, alpha, c),
+        scale, float(budget), goal, alpha, low, top, c, counts.astype(np.int64), needed, reach, _forecast(pilot, counts, alpha, low, c, band),
+        _radii(counts, alpha, scale, band), _enough(goal, low, top, alpha, c, band, most), band,
     )  # fmt: skip
 
 
-def _best_kept(counts: FloatArray, alpha: float, c: float) -> FloatArray:
-    """Return g_c(alpha^(1/n)): what is kept of a probability whose every trial succeeded."""
-    absent = -np.expm1(math.log(alpha) / counts)
+def _absent(counts: FloatArray, alpha: float, band: str) -> FloatArray:
+    """Return the upper limit of the probability of a failure after n successes and none."""
+    if band == "clopper-pearson":
+        return np.asarray(-np.expm1(math.log(alpha) / counts))
+    return np.array([survival_band([int(n)], int(n), alpha=alpha, band=band, thresholds=1).miss[0] for n in counts])
+
+
+def _best_kept(counts: FloatArray, alpha: float, c: float, band: str) -> FloatArray:
+    """Return g_c of the lower limit: what is kept of a probability whose every trial succeeded."""
+    absent = _absent(counts, alpha, band)
     return np.asarray(gaussian_shift(1.0 - absent, c, complement=absent))
 
 
-def _enough(goal: float, floor: float, ceiling: float | None, alpha: float, c: float) -> int | None:
-    """Return the smallest n with floor + (ceiling - floor) g_c(alpha^(1/n)) >= goal, by bisection; None beyond 1e15 or without a ceiling."""
+def _radii(counts: FloatArray, alpha: float, scale: float, band: str) -> FloatArray:
+    """Return the budget at which 1/2 is kept of a probability whose every trial succeeded."""
+    if band == "clopper-pearson":
+        return np.asarray(scale * np.asarray(largest_radius(counts, alpha=alpha)))
+    from scipy.special import ndtri
+
+    return np.asarray(-scale * ndtri(_absent(counts, alpha, band)))
+
+
+def _enough(goal: float, floor: float, ceiling: float | None, alpha: float, c: float, band: str, most: int) -> int | None:
+    """Return the smallest n with floor + (ceiling - floor) g_c(limit after n successes) >= goal, by bisection; None beyond `most` or without a ceiling."""
     if ceiling is None or ceiling <= goal:
         return None
 
-    def good(n: int) -> bool:
-        return floor + (ceiling - floor) * float(_best_kept(np.array([float(n)]), alpha, c)[0]) >= goal
+    def good(n: int, band: str = band) -> bool:
+        return floor + (ceiling - floor) * float(_best_kept(np.array([float(n)]), alpha, c, band)[0]) >= goal
 
+    # a limit of one threshold fixed in advance is never below that of a band, and costs nothing to ask
     high = 1
-    while not good(high):
+    while not good(high, "clopper-pearson"):
         high *= 2
-        if high > 10**15:
+        if high > most:
             return None
     low = high // 2
+    while not good(high):
+        if high == most:
+            return None
+        low, high = high, min(2 * high, most)
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if good(middle) else (middle, high)
     return high
 
 
-def _forecast(pilot: ArrayLike | Returns | None, counts: FloatArray, alpha: float, floor: float, c: float) -> FloatArray:
-    """Return the Clopper-Pearson certificate with the pilot's distinct values as thresholds, its frequencies carried to every n."""
+def _forecast(pilot: ArrayLike | Returns | None, counts: FloatArray, alpha: float, floor: float, c: float, band: str) -> FloatArray:
+    """Return the certificate with the pilot's distinct values as thresholds, its frequencies carried to every n."""
     if pilot is None:
         return np.full(counts.size, np.nan)
     values = np.sort(require_vector("pilot", getattr(pilot, "values", pilot), minimum=floor))
@@ -187,6 +221,6 @@ def _forecast(pilot: ArrayLike | Returns | None, counts: FloatArray, alpha: floa
     share = (values.size - np.searchsorted(values, levels, side="left")) / values.size
     forecast = np.empty(counts.size)
     for i, n in enumerate(counts):
-        limits = survival_band(np.floor(share * n), int(n), alpha=alpha, band="clopper-pearson", thresholds=levels.size)
+        limits = survival_band(np.floor(share * n), int(n), alpha=alpha, band=band, thresholds=levels.size)
         forecast[i] = floor + float(widths @ np.asarray(gaussian_shift_lower(limits.lower, c, complement=limits.miss)))
     return forecast

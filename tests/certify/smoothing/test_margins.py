@@ -232,6 +232,35 @@ def test_a_plan_with_a_floor_says_exactly_how_many_episodes_are_enough():
     assert all(3 <= b / a <= 10 for a, b in itertools.pairwise(EPISODES))
 
 
+@pytest.mark.parametrize("band", ["equal-local-level", "dkw", "dkw-one-sided"])
+def test_a_plan_for_a_band_is_the_certificate_of_perfect_data(band):
+    setting = {"sigma": 0.2, "budget": 0.1, "target": 100.0, "floor": -3.0, "ceiling": 200.0}
+    outlook = plan(**setting, band=band, episodes=[60, 500])
+    for n, reach, radius in zip(outlook.episodes, outlook.ceiling_bound, outlook.radius, strict=True):
+        perfect = certify_curve(np.full(n, 200.0), sigma=0.2, budgets=[0.1, radius], floor=-3.0, band=band)
+        assert reach == pytest.approx(perfect.lower[0], rel=1e-10)
+        assert perfect.lower[1] == pytest.approx(0.5 * (200 - 3), rel=1e-9)
+    enough = [certify_curve(np.full(outlook.enough - k, 200.0), sigma=0.2, budgets=[0.1], floor=-3.0, band=band).lower[0] for k in (0, 1)]
+    assert enough[1] < 100.0 <= enough[0] + 1e-9
+    assert outlook.enough > plan(**setting).enough
+    hopeless = plan(sigma=0.1, budget=1.0, target=199.0, ceiling=200.0, band=band, episodes=[10])
+    assert hopeless.enough is None
+    assert outlook.band == band
+
+
+def test_a_plan_that_outgrows_its_band_has_no_answer(monkeypatch):
+    from certify.smoothing import planner
+
+    setting = {"sigma": 0.2, "budget": 0.2, "target": 150.0, "ceiling": 200.0, "band": "equal-local-level"}
+    enough = plan(**setting, episodes=[10]).enough
+    for most, answer in ((enough, enough), (enough - 1, None)):
+        monkeypatch.setitem(planner.MOST, "equal-local-level", most)
+        assert plan(**setting, episodes=[10]).enough == answer
+    assert plan(**setting).episodes.max() <= enough
+    with pytest.raises(ValueError, match="band must be one of"):
+        plan(**{**setting, "band": "plugin"})
+
+
 def test_a_pilot_is_carried_to_every_number_of_episodes():
     values = np.r_[np.full(10, 2.0), np.full(30, 5.0), np.full(60, 9.0)]
     outlook = plan(sigma=1.0, budget=0.5, target=3.0, floor=1.0, pilot=values, episodes=[100, 5000])

@@ -496,3 +496,28 @@ def test_a_certificate_claims_little_for_rounding(scale):
         pair = certify_pair(scaled, np.zeros(5, dtype=int), scaled.factors, **options)
         assert pair.gap == pytest.approx(float((pair.kernel_value - pair.policy_value).max()), abs=0.0)
         assert pair.gap > 0
+
+
+def test_counts_of_many_states_are_kept_sparse(monkeypatch):
+    from certify.robust import _design
+
+    model = other_features(8)
+    data = sample_dataset(model, trajectories=30, seed=8)
+    args = (model.features[0], data.states[:, 0], data.actions[:, 0], data.next_states[:, 0], model.features[0] @ model.reward_weights[0], RIDGE)
+    for precision in (None, np.linspace(0.2, 1.0, 10).reshape(5, 2)):
+        dense = _design.count_design(*args, precision)
+        with monkeypatch.context() as patch:
+            patch.setattr(_design, "_DENSE_COUNTS", 0)
+            sparse = _design.count_design(*args, precision)
+        for name in ("inverse", "weights", "mass", "reward", "log_determinant", "error"):
+            assert getattr(sparse, name) == pytest.approx(getattr(dense, name), rel=1e-12)
+        assert sparse.seen.tolist() == dense.seen.tolist()
+        # by hand, sample by sample
+        weight = np.ones(30) if precision is None else precision[data.states[:, 0], data.actions[:, 0]]
+        phi = model.features[0][data.states[:, 0], data.actions[:, 0]]
+        gram = RIDGE * np.eye(3) + (phi * weight[:, None]).T @ phi
+        onehot = np.eye(5)[data.next_states[:, 0]]
+        assert dense.weights == pytest.approx(np.linalg.solve(gram, (phi * weight[:, None]).T @ onehot), abs=1e-12)
+        assert dense.log_determinant == pytest.approx(math.log(np.linalg.det(gram / RIDGE)), rel=1e-10)
+        assert dense.mass == pytest.approx(phi.sum(axis=0))
+        assert 0 < dense.error < 1e-10

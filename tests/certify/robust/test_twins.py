@@ -521,3 +521,29 @@ def test_counts_of_many_states_are_kept_sparse(monkeypatch):
         assert dense.log_determinant == pytest.approx(math.log(np.linalg.det(gram / RIDGE)), rel=1e-10)
         assert dense.mass == pytest.approx(phi.sum(axis=0))
         assert 0 < dense.error < 1e-10
+
+
+@pytest.mark.parametrize("power", [-1.0, -0.5])
+def test_the_slope_of_a_power_law_is_its_power(power):
+    from certify.robust import OnlineResult
+
+    average = 0.3 * np.arange(1.0, 2001.0) ** power
+    nothing = np.zeros(0)
+    run = OnlineResult(1.0, np.ones(2000), average, nothing, nothing, nothing, {})
+    for first in (None, 1, 7):
+        assert run.slope(first=first) == pytest.approx(power, abs=1e-12)
+
+
+def test_the_printed_bound_adds_the_widest_state_of_every_step():
+    """Two states with a factor each, seen at different rates in so many episodes that the printed constants say something."""
+    counts = np.array([500_000, 300_000])
+    states = np.repeat([0, 1], counts)
+    data = offline_dataset(np.stack([states, states], axis=1), np.zeros((counts.sum(), 1), dtype=int))
+    features = np.eye(2)[:, None, :]
+    found = r2pvi(data, features, [0.2, 0.3], divergence="chi2", penalty=1e6, beta="printed")
+    xi = math.log(192.0) + 5 * math.log(800_000) + 3 * math.log(2) + 3 * math.log1p(1 / 2e6) - math.log(0.1)
+    beta = 8 * 2 * (1 + 1e-6) * math.sqrt(xi)
+    lower = np.array([0.2, 0.3]) - beta / np.sqrt(1 + counts)
+    assert found.value[0] == pytest.approx(np.maximum(lower, 0.0), rel=1e-9)
+    assert found.upper == pytest.approx(np.maximum(lower, 0.0) + 2 * beta / math.sqrt(1 + 300_000), rel=1e-9)
+    assert found.upper.max() < 1.0

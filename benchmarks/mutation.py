@@ -64,17 +64,27 @@ UPPER = frozenset(
 
 EQUIVALENT = frozenset(
     {
-        "theory/loop_agec.py:low, high = 0, 1 -> 0 becomes 1",
+        # one node more of a quadrature that is exact to rounding; another start, split or number of halvings of a search
         "theory/martingale_td.py:nodes, weights = np.polynomial.legendre.leggauss(80) -> 80 becomes 81",
+        "theory/loop_agec.py:low, high = 0, 1 -> 0 becomes 1",
+        "certify/complexity/gain.py:middle = 0.5 * (low + high) -> 0.5 becomes 0.25",
+        "certify/robust/_duals.py:for _ in range(3): -> 3 becomes 6",
+        # a step that only the rounding of a logarithm could ask for
         "theory/distributional_dp.py:return n if float(dvi_error(lipschitz, gamma, n, distance)) <= error else n + 1 -> without Add 1",
         "theory/distributional_dp.py:return n if float(dvi_error(lipschitz, gamma, n, distance)) <= error else n + 1 -> Add becomes Sub before 1",
+        # a cap that no mean of clipped values reaches; a quotient that is overwritten by infinity
         "theory/_policy_smoothing_comparators.py:upper = min(max((best - deviation - low) / width, 0.0), 1.0) -> 1.0 becomes 2.0",
-        "certify/complexity/gain.py:middle = 0.5 * (low + high) -> 0.5 becomes 0.25",
+        "certify/robust/exact.py:terms = np.where(p > 0, p * np.log(np.where(q > 0, p / q, 1.0)), 0.0) - (p - q) -> 1.0 becomes 2.0",
+        # a number that only has to be negative; two ways of computing the same thing, chosen by size or accuracy
+        "certify/robust/online.py:return -1 -> 1 becomes 2",
+        "certify/robust/_design.py:_DENSE_COUNTS = 4_000_000 -> 4000000 becomes 8000000",
+        "certify/robust/_kernels_online.py:return float(q[best] + eta * (math.log1p(lost) if lost > -0.5 else math.log(total))) -> 0.5 becomes 1.0",
+        # a margin for rounding, or for the spacing of a grid, that becomes larger
+        "certify/robust/_design.py:error = 16.0 * np.finfo(float).eps * condition * np.sqrt(d) -> 16.0 becomes 32.0",
+        "certify/robust/_recursion.py:slack += R / (_duals.LEVELS - 1) -> 1 becomes 2",
     }
 )
-"""Mutants that change nothing that can be observed, as `module:text -> description`, each looked at by a person: one node more of a
-quadrature that is exact to rounding, a start of a bisection that is always feasible, another split of it, a step that only rounding of a
-logarithm could ask for, a cap that no mean of clipped values reaches."""
+"""Mutants that change nothing that can be observed, as `module:text -> description`, each looked at by a person."""
 
 
 @dataclass(frozen=True)

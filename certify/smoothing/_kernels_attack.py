@@ -24,7 +24,7 @@ def perturb(obs: Any, centre: Any, spread: Any, gain: Any, gate: Any, left: Any,
         for i in range(size):
             delta[j] += gain[j, i + 1] * (obs[i] - centre[i]) / spread[i]
         total += delta[j] * delta[j]
-    if not total > gate * gate:
+    if not total > gate * gate or left < 1e-290:  # what squares to less than a normal number is nothing
         delta[:] = 0.0
         return 0.0
     if total > left:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from certify.smoothing import MlpPolicy, Returns, certify_curve, default_policy_path, load_policy, sample_returns
@@ -26,12 +26,13 @@ def linear(frames: int) -> MlpPolicy:
 def perturb_twin(obs: np.ndarray, centre: np.ndarray, spread: np.ndarray, gain: np.ndarray, gate: float, left: float) -> tuple[np.ndarray, float]:
     delta = gain @ np.append(1.0, (obs - centre) / spread)
     total = float(delta @ delta)
-    if total <= gate * gate:
+    if total <= gate * gate or left < 1e-290:
         return np.zeros_like(delta), 0.0
     return (delta, total) if total <= left else (delta * np.sqrt(left / total), left)
 
 
 @given(seed=st.integers(0, 9999), gate=st.floats(0.0, 3.0), left=st.floats(0.0, 4.0))
+@example(seed=555, gate=0.0, left=2.2250738585e-313)
 @settings(max_examples=100)
 def test_a_perturbation_never_costs_more_than_is_left(seed: int, gate: float, left: float) -> None:
     from certify.smoothing import _kernels_attack as kernels

@@ -105,7 +105,7 @@ ROOMS = {
         ("policy_smoothing",),
     ),
     "certify-complexity": Room(
-        tuple(f"certify/complexity/{name}.py" for name in ("certificate", "sequences", "covering", "gain", "eluder", "_kernels_eluder")),
+        tuple(f"certify/complexity/{name}.py" for name in ("certificate", "sequences", "covering", "gain", "eluder", "_kernels_eluder", "classes")),
         ("tests/certify/complexity",), ("loop_agec",)),
     "certify-martingale": Room(tuple(f"certify/martingale/{name}.py" for name in ("critic", "fixed_points", "evaluation", "_kernels_td")),
                                ("tests/certify/martingale",), ("martingale_td",)),

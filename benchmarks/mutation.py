@@ -70,11 +70,29 @@ EQUIVALENT = frozenset(
         "theory/distributional_dp.py:return n if float(dvi_error(lipschitz, gamma, n, distance)) <= error else n + 1 -> Add becomes Sub before 1",
         "theory/_policy_smoothing_comparators.py:upper = min(max((best - deviation - low) / width, 0.0), 1.0) -> 1.0 becomes 2.0",
         "certify/complexity/gain.py:middle = 0.5 * (low + high) -> 0.5 becomes 0.25",
+        "certify/complexity/gain.py:weights = np.bincount(design, minlength=len(gram)) / samples -> Div becomes Mult before samples",
+        "certify/complexity/gain.py:weights = np.bincount(design, minlength=len(gram)) / samples -> without Div samples",
+        "certify/complexity/gain.py:for _ in range(20): -> 20 becomes 40",
+        "certify/complexity/gain.py:for _ in range(20): -> 20 becomes 21",
+        "certify/complexity/gain.py:for iteration in range(20_000): -> 20000 becomes 40000",
+        "certify/complexity/gain.py:for iteration in range(20_000): -> 20000 becomes 20001",
+        "certify/complexity/eluder.py:capacity = 8 -> 8 becomes 16",
+        "certify/complexity/eluder.py:capacity = 8 -> 8 becomes 9",
+        "certify/complexity/eluder.py:capacity *= 4 -> 4 becomes 8",
+        "certify/complexity/eluder.py:capacity *= 4 -> 4 becomes 5",
+        "certify/complexity/_kernels_eluder.py:return -1 -> 1 becomes 2",
+        "certify/complexity/_kernels_eluder.py:capacity = points * functions + 2 -> 2 becomes 4",
+        "certify/complexity/_kernels_eluder.py:capacity = points * functions + 2 -> 2 becomes 3",
+        "certify/martingale/fixed_points.py:NODES = 48 -> 48 becomes 96",
+        "certify/martingale/fixed_points.py:NODES = 48 -> 48 becomes 49",
+        "certify/martingale/evaluation.py:weight = np.exp(-discount * (paths.time[:-1] - paths.time[0])) if discounted else np.ones(dt.size) -> Sub becomes Add before paths.time[0]",
+        "certify/martingale/evaluation.py:weight = np.exp(-discount * (paths.time[:-1] - paths.time[0])) if discounted else np.ones(dt.size) -> without Sub paths.time[0]",
     }
 )
 """Mutants that change nothing that can be observed, as `module:text -> description`, each looked at by a person: one node more of a
 quadrature that is exact to rounding, a start of a bisection that is always feasible, another split of it, a step that only rounding of a
-logarithm could ask for, a cap that no mean of clipped values reaches."""
+logarithm could ask for, a cap that no mean of clipped values reaches, another start or a later end of an iteration that stops by its gap,
+more room in a table, another negative status, a common factor of both sides of normal equations."""
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,8 @@ def effective_dimension(kernel: Kernel | ArrayLike, points: ArrayLike | None, ep
     Raises
     ------
     ValueError
-        If the Gram matrix is invalid, or the scale so small that the dimension exceeds 2^17.
+        If the Gram matrix is invalid, or the scale so small that the dimension exceeds 2^17 or that rounding of the kernel may carry more
+        information than this.
 
     Notes
     -----
@@ -138,7 +139,9 @@ def effective_dimension(kernel: Kernel | ArrayLike, points: ArrayLike | None, ep
     while not small(high):
         low, high = high, 2 * high
         if high > _LARGEST_DIMENSION:
-            raise ValueError(f"epsilon must be larger for this kernel: the effective dimension exceeds {_LARGEST_DIMENSION}, got {epsilon!r}")
+            raise ValueError(
+                f"epsilon must be larger for this kernel: the effective dimension exceeds {_LARGEST_DIMENSION} or is lost in rounding, got {epsilon!r}"
+            )
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if small(middle) else (middle, high)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from itertools import permutations
 
 import numpy as np
@@ -137,3 +138,90 @@ def test_large_class_needs_the_bracket() -> None:
 def test_bad_input(values: object, epsilon: float, options: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         eluder_dimension(values, epsilon, **options)  # type: ignore[arg-type]
+
+
+def information_limit(values: np.ndarray, epsilon: float) -> int:
+    """Return the limit in plain loops: n points of a sequence carry at least n log(1 + 1/(1 + c)) and at most what all of them carry,
+    or n of the largest norm spread evenly over d directions; the best c of a grid."""
+    left, singular, right = np.linalg.svd(values, full_matrices=False)
+    theta, x = left * np.sqrt(singular), np.sqrt(singular)[:, None] * right
+    points, d = values.shape[1], len(singular)
+    radius2 = max(float(t @ t) for t in theta)
+    norm2 = max(float(x[:, j] @ x[:, j]) for j in range(points))
+    best = points
+    for c in np.geomspace(1e-3, 1e3, 61):
+        ratio = radius2 / (c * epsilon**2)
+        whole = np.linalg.slogdet(np.eye(d) + ratio * x @ x.T)[1]
+        possible = [n for n in range(1, points + 1) if n * np.log1p(1 / (1 + c)) <= min(whole, d * np.log1p(n * norm2 * ratio / d))]
+        best = min(best, max(possible, default=0))
+    return best
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+@pytest.mark.parametrize("epsilon", [0.02, 0.3, 1.0, 3.0])
+def test_the_information_limit_is_that_of_its_definition(rank: int, epsilon: float) -> None:
+    from certify.complexity.eluder import _information_limit
+
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        values = rng.normal(size=(60, rank)) @ rng.normal(size=(rank, 80))
+        limit = information_limit(values, epsilon)
+        assert _information_limit(values, epsilon) == limit
+        # The limit does not depend on units.
+        assert _information_limit(1024.0 * values, 1024.0 * epsilon) == limit
+    assert _information_limit(values, 1e3) == 0
+
+
+def test_the_greedy_search_comes_near_the_dimension_of_small_classes() -> None:
+    """It falls short by one in less than half of these classes, never by two, and finds scales above the one asked for."""
+    short, above = [], 0
+    for seed in range(12):
+        values = np.random.default_rng(seed).normal(size=(6, 6))
+        for epsilon in (0.1, 0.5, 1.2):
+            exact, found = eluder_dimension(values, epsilon), eluder_dimension(values, epsilon, method="bracket")
+            short.append(exact.lower - found.lower)
+            above += found.scale > 1.1 * epsilon
+            # Independence holds in exact arithmetic, not only up to rounding.
+            level = Fraction(found.scale) ** 2
+            for place, x in enumerate(found.witness):
+                before = found.witness[:place]
+                assert any(sum((Fraction(row[y]) ** 2 for y in before), Fraction(0)) <= level < Fraction(row[x]) ** 2 for row in values)
+            assert found.scale >= epsilon
+    assert set(short) == {0, 1}
+    assert sum(short) < 18
+    assert above >= 10
+
+
+def test_brackets_are_counted_by_functions_and_points_that_differ() -> None:
+    rng = np.random.default_rng(2)
+    few = rng.normal(size=(3, 30))
+    assert eluder_dimension(few, 1e-3, method="bracket").upper <= 3
+    assert eluder_dimension(np.vstack([few, -few, few]), 1e-3, method="bracket").upper <= 3
+    assert eluder_dimension(few.T, 1e-3, method="bracket").upper <= 3
+    assert eluder_dimension(np.hstack([few.T, -few.T]), 1e-3, method="bracket").upper <= 3
+    single = eluder_dimension([[0.0, 2.0, 0.5]], 1.0)
+    assert (single.lower, single.witness) == (1, (1,))
+    none = eluder_dimension([[1.0, 0.5]], 1.0, method="bracket")
+    assert (none.lower, none.upper, none.witness) == (0, 0, ())
+    assert np.isnan(none.scale)
+
+
+def test_the_information_limit_takes_the_better_of_signs_and_magnitudes() -> None:
+    """Signs of a rank-one class raise its rank no more than magnitudes do; random signs do."""
+    rng = np.random.default_rng(3)
+    a, b = rng.uniform(0.5, 1.0, size=(40, 1)), rng.uniform(0.5, 1.0, size=(1, 40))
+    signs = rng.choice([-1.0, 1.0], size=(40, 40))
+    smooth, rough = eluder_dimension(a @ b, 0.3, method="bracket").upper, eluder_dimension(signs * (a @ b), 0.3, method="bracket").upper
+    assert smooth == rough < 40
+    signed = rng.normal(size=(40, 1)) @ rng.normal(size=(1, 40))
+    mixed = np.hstack([signed, 1.0 + rng.normal(size=(40, 1)) @ np.ones((1, 1))])
+    assert eluder_dimension(mixed, 0.3, method="bracket").upper < 40
+
+
+def test_a_chain_of_many_scales_is_followed_to_its_end() -> None:
+    """Point 1 follows 0 on ten separate intervals of scales, and 2 can only follow both."""
+    lows = np.arange(1.0, 11.0)
+    values = np.array([*([a, a + 0.25, 20.0] for a in lows), [12.0, 12.0, 0.0], [0.0, 0.0, 30.0]])
+    found = eluder_dimension(values, 0.5)
+    assert (found.lower, found.witness) == (3, (0, 1, 2))
+    assert found.scale == 1.0

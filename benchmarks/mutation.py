@@ -109,7 +109,8 @@ ROOMS = {
         ("tests/certify/complexity",), ("loop_agec",)),
     "certify-martingale": Room(tuple(f"certify/martingale/{name}.py" for name in ("critic", "fixed_points", "evaluation", "_kernels_td")),
                                ("tests/certify/martingale",), ("martingale_td",)),
-    "certify-returns": Room(tuple(f"certify/returns/{name}.py" for name in ("evaluation", "laws", "projections", "cvar", "optimisation", "_kernels")),
+    "certify-returns": Room(tuple(f"certify/returns/{name}.py" for name in
+              ("evaluation", "laws", "projections", "cvar", "optimisation", "objectives", "_model", "_box", "_layers", "_search", "_upper", "_kernels")),
                             ("tests/certify/returns",), ("distributional_dp",)),
     "certify-robust": Room(tuple(f"certify/robust/{name}.py" for name in ("_duals", "exact", "offline", "_recursion", "_design", "online", "_kernels_online")),
                            ("tests/certify/robust",), ("r2pvi", "dr_rpo")),

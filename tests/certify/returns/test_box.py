@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from fractions import Fraction as F
 from functools import cache
 from math import ceil, floor
@@ -193,7 +194,7 @@ def test_the_fixed_point_lies_between_its_bounds(seed: int, slopes: tuple[float,
     assert found.table.value == pytest.approx(values[found.sweeps], abs=1e-12)
     assert found.lower == pytest.approx(values[found.sweeps] + min(0.0, (values[found.sweeps] - values[found.sweeps - 1]).min()) - slack, abs=0.1 * slack)
     if tolerance > 0.0:  # no sweep more than needed
-        widths = [max(0.0, (y - x).max()) - min(0.0, (y - x).min()) for x, y in zip(values, values[1:], strict=False)]
+        widths = [max(0.0, (y - x).max()) - min(0.0, (y - x).min()) for x, y in itertools.pairwise(values)]
         assert found.sweeps == 1 + next(k for k, width in enumerate(widths) if width <= least)
     if mode == "nearest" and tolerance == 0.0:
         other = boxes.policy_iteration(problem, box, float(step))

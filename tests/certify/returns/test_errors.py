@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from fractions import Fraction as F
 
@@ -125,9 +126,7 @@ def test_the_error_of_a_grid_is_the_noise_of_its_projections(seed: int, finite: 
     model, *parts = dyadic_model(seed)
     grid = [F(-16) + F(32 * k, gaps) + (F(1, 3) if 0 < k < gaps else 0) for k in range(gaps + 1)]
     grid = [F(float(x)) for x in grid]
-    found = return_distribution(
-        model, parts[2], atoms=[float(x) for x in grid], **({"horizon": n} if finite else {"sweeps": n}), clip=True
-    )
+    found = return_distribution(model, parts[2], atoms=[float(x) for x in grid], **({"horizon": n} if finite else {"sweeps": n}), clip=True)
     laws, noise, drift, lost = [{} for _ in range(S)], [F(0)] * S, [F(0)] * S, F(0)
 
     def spread(x, p, law):
@@ -148,7 +147,7 @@ def test_the_error_of_a_grid_is_the_noise_of_its_projections(seed: int, finite: 
             noise[s], drift[s] = spread(F(0), F(1), laws[s])
         else:
             laws[s][grid[0]] = F(1)
-    for k in range(n):
+    for _k in range(n):
         new, squares, absolute = [{} for _ in range(S)], [F(0)] * S, [F(0)] * S
         for s in range(S):
             for p, r, y in outcomes(*parts, 0, s):
@@ -168,7 +167,7 @@ def test_the_error_of_a_grid_is_the_noise_of_its_projections(seed: int, finite: 
         low, high = (np.array(x[0]) for x in ranges(parts, 0.75, 150, False))
         tail = 0.75**n * max(abs(high - float(grid[0])).max(), abs(low - float(grid[0])).max())
     by_noise = [min(math.sqrt(float(a)), float(b)) + tail for a, b in zip(noise, drift, strict=True)]
-    gap, width = max(float(b - a) for a, b in zip(grid, grid[1:], strict=False)), float(grid[-1] - grid[0])
+    gap, width = max(float(b - a) for a, b in itertools.pairwise(grid)), float(grid[-1] - grid[0])
     by_theorem = math.inf if finite else gap / (2.0 * math.sqrt(1.0 - 0.75**2)) + 0.75**n * width
     assert found.wasserstein_errors == pytest.approx(np.minimum(by_noise, by_theorem), rel=1e-9)
     extra = max(tail * 2.0 * math.sqrt(float(as_law(law).variance())) for law in laws)
@@ -231,7 +230,7 @@ def test_the_error_of_quantiles_is_half_a_range_over_their_number_each_step(seed
     branches = max(int(stage.count.sum(axis=1).max()) for stage in read_problem(model).stages)
     width = max(float((b - a).max()) for a, b in zip(low, high, strict=True))
     scale = max(float(np.abs(x).max()) for x in (*low, *high))
-    length = 3.0 if staged else 3.0  # the smaller of three steps and 1/(1 - gamma)
+    length = 3.0  # three steps, which are fewer than 1/(1 - gamma) = 4
     allowance = ((2 * m * branches + 8) * width + 4.0 * scale) * 2.0**-53 * length + 1e-13 * width * length
     assert found.wasserstein_errors - errors == pytest.approx(np.full(3, allowance), abs=2e-3 * allowance + 1e-16 * max(errors))
 

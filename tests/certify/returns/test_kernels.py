@@ -116,7 +116,9 @@ def test_the_closed_form_begins_where_the_nodes_end(stock: float, value: float) 
     assert out[0, 0] == pytest.approx(value, abs=1e-7)
 
 
-@pytest.mark.parametrize(("gain", "level", "action"), [(0.75e-12, 0.0, 0), (1.5e-12, 0.0, 1), (0.75e-9, 1000.0, 0), (1.5e-9, -1000.0, 1), (0.75e-9, -1000.0, 0)])
+@pytest.mark.parametrize(
+    ("gain", "level", "action"), [(0.75e-12, 0.0, 0), (1.5e-12, 0.0, 1), (0.75e-9, 1000.0, 0), (1.5e-9, -1000.0, 1), (0.75e-9, -1000.0, 0)]
+)
 def test_actions_tie_within_the_stated_width(gain: float, level: float, action: int) -> None:
     out, chosen = np.empty((1, 1)), np.empty((1, 1), dtype=np.int16)
     rew = np.array([[[level], [level + gain]]])

@@ -82,9 +82,7 @@ def test_rounding_of_sums_is_covered_and_not_much_more(gamma: float, reward: flo
             for a in range(2):
                 new[(*path, a)] = int(layers.following[t][i, a, 0])
         places = new if t < 6 else {p: i for p, i in new.items() if sum(p[6:]) in (0, len(p) - 6)}
-    worst = max(
-        abs(F(layers.sums[-1][i]) - sum(F(gamma) ** t * arms[a] for t, a in enumerate(path))) for path, i in places.items()
-    )
+    worst = max(abs(F(layers.sums[-1][i]) - sum(F(gamma) ** t * arms[a] for t, a in enumerate(path))) for path, i in places.items())
     assert worst <= layers.merged
     charged = sum(((t + 1) * 2.0**-52 if np.frexp(gamma**t)[0] != 0.5 else 0.0) * gamma**t * reward for t in range(steps))
     largest = sum(2.0**-53 * 2.0 ** np.ceil(np.log2(reward * sum(gamma**i for i in range(t + 1)))) for t in range(steps))
@@ -182,7 +180,9 @@ def test_last_values_and_how_far_their_arguments_are_off() -> None:
 FRACTIONS = st.fractions(F(-4), F(4), max_denominator=8)
 
 
-@given(FRACTIONS, st.fractions(F(0), F(1), max_denominator=8), st.fractions(F(1, 8), F(3), max_denominator=8), st.sampled_from([F(1, 10), F(1, 2), F(4, 5), F(1)]))
+@given(
+    FRACTIONS, st.fractions(F(0), F(1), max_denominator=8), st.fractions(F(1, 8), F(3), max_denominator=8), st.sampled_from([F(1, 10), F(1, 2), F(4, 5), F(1)])
+)
 def test_interval_bound_is_where_the_two_lines_meet(left: F, share: F, width: F, tau: F) -> None:
     rise = 1 / tau - 1
     right = left - width + share * (rise + 1) * width  # all that slopes between -1 and 1/tau - 1 allow

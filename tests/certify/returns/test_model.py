@@ -41,7 +41,9 @@ def test_every_transition_is_kept_and_nothing_else(seed: int, thin: bool) -> Non
     kernel, reward, mask = random_parts(seed)
     if thin:
         shown = sparse.csr_matrix(kernel.reshape(6, 3))
-        model = mdps.TabularMDP(shown, sparse.csr_matrix((reward.reshape(6, 3)[shown.nonzero()], shown.indices, shown.indptr), shape=(6, 3)), discount=0.5, action_mask=mask)
+        model = mdps.TabularMDP(
+            shown, sparse.csr_matrix((reward.reshape(6, 3)[shown.nonzero()], shown.indices, shown.indptr), shape=(6, 3)), discount=0.5, action_mask=mask
+        )
     else:
         model = mdps.TabularMDP(kernel, reward, discount=0.5, action_mask=mask)
     problem = read_problem(model)

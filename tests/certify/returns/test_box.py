@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import mdps
 from certify.returns import _box as boxes
+from certify.returns import _kernels as kernels
 from certify.returns._model import extremes, read_problem, risk_neutral
 
 SLOPES = [(1.0, 0.0), (0.5, -1.0), (-2.0, 0.5), (0.0, 1.0), (-1.0, -3.0)]
@@ -85,9 +86,10 @@ def test_beyond_the_box_the_sign_is_constant(seed: int, slopes: tuple[float, flo
 
 @pytest.mark.parametrize(("gain", "action"), [(0.75e-12, 0), (1.5e-12, 1)])
 @pytest.mark.parametrize("level", [0.0, 0.4, -1000.0])
-def test_equal_means_take_the_lowest_action(gain: float, action: int, level: float) -> None:
-    gain *= max(1.0, abs(level))
-    box = boxes.make_box(arms([level, level + gain], horizon=1), (1.0, 1.0))
+@pytest.mark.parametrize("slope", [1.0, -1.0])
+def test_equal_means_take_the_lowest_action(gain: float, action: int, level: float, slope: float) -> None:
+    gain *= max(1.0, abs(level)) * slope
+    box = boxes.make_box(arms([level, level + gain], horizon=1), (slope, slope))
     assert box.below_actions.tolist() == box.above_actions.tolist() == [[action]]
 
 
@@ -242,3 +244,24 @@ def test_stated_allowances(slopes: tuple[float, float]) -> None:
         assert boxes.rounding(problem, box) == pytest.approx(float((each + F(1, 10**12) * steepest * F(box.scale)) * sweeps), rel=1e-12)
         snapped = F(2, 10**9) * F(1, 8) * steepest * (5 if horizon else F(gamma) / (1 - F(gamma)))
         assert boxes.snapping(problem, box, 0.125) == pytest.approx(float(snapped), rel=1e-12)
+
+
+def test_modes_and_rounds() -> None:
+    assert boxes.MODES == {"nearest": kernels.NEAREST, "down": kernels.DOWN, "up": kernels.UP, "linear": kernels.LINEAR}
+    assert len(set(boxes.MODES.values())) == 4
+    single = arms([1.0])
+    assert boxes.policy_iteration(single, boxes.make_box(single, (1.0, 0.0)), 1.0).sweeps == 1
+    choice = arms([0.0, 1.0])  # the first action is tried first
+    assert boxes.policy_iteration(choice, boxes.make_box(choice, (1.0, 1.0)), 1.0).sweeps == 2
+
+
+@pytest.mark.parametrize(("gain", "sweeps"), [(0.7e-12, 1), (1.5e-12, 2)])
+@pytest.mark.parametrize("level", [0.0, 0.2, 500.0])
+def test_policy_iteration_keeps_an_action_that_ties(gain: float, sweeps: int, level: float) -> None:
+    gain *= max(1.0, level)
+    problem = arms([level, level + gain])
+    # beyond the node 8 the value is that of the reward alone
+    box = boxes.Box(-1.0, 1.0, (1.0, 1.0), np.full((1, 1), 16.0), np.full((1, 1), -16.0), *(np.zeros((1, 1), dtype=np.int64),) * 2, 1.0)
+    found = boxes.policy_iteration(problem, box, 4.0)
+    assert found.table.value[0, -1] == pytest.approx(level, abs=1e-8)
+    assert found.sweeps == sweeps

@@ -46,7 +46,7 @@ def test_the_whole_tail_is_the_mean(seed: int, horizon: int | None) -> None:
     assert found.stock < -extremes(problem)[1].max()  # so low that c + G stays negative
     law, error = found.return_law(limit=30_000, tolerance=1e-3)
     assert float(law.mean()) == pytest.approx(value, abs=error + 1e-9)
-    assert (found.tail, found.evaluations, found.weights, found.policies) == ("lower", 1, (1.0,), (found.policy,))
+    assert (found.tau, found.tail, found.evaluations, found.weights, found.policies) == (1.0, "lower", 1, (1.0,), (found.policy,))
     assert found.error == found.upper - found.lower
 
 
@@ -152,8 +152,9 @@ def test_rounded_stocks_bracket_the_optimum(seed: int, tau: float, nodes: int, h
     assert found.error <= 2.0 * step * steps / tau + step * max(1.0, 1.0 / tau - 1.0) + 1e-4
     law, error = found.return_law(tolerance=1e-2, limit=5000)
     assert float(law.cvar(tau)) + error / tau >= found.lower
-    if horizon:
-        assert found.evaluations == 6
+    box = boxes.make_box(problem, (1.0, 0.0))
+    sweeps = 6 if horizon else sum(boxes.solve_stationary(problem, box, step, mode=mode, tolerance=1e-6).sweeps for mode in ("down", "up"))
+    assert found.evaluations == sweeps
 
 
 def test_a_single_return_has_a_grid_too() -> None:
@@ -243,6 +244,7 @@ def test_both_ends_of_a_truncated_run(slope: float, tolerance: float) -> None:
     line = expected_utility(lambda x: slope * x, lipschitz=slope)
     found = optimise(arms(0.0, 1.0, gamma=gamma), line, stock=c, tolerance=tolerance)
     n = found.iterations
+    assert found.method == f"reachable stocks, first {n} steps"
     # returns of the rest lie in [0, 4]: they count as 2, give or take 2
     assert n == next(k for k in range(1, 30) if slope * gamma**k * 2.0 <= tolerance)
     assert found.a_priori_error == pytest.approx(slope * gamma**n * 2.0, rel=1e-12)
@@ -323,6 +325,10 @@ def test_nodes_keep_the_work_of_all_sweeps_bounded() -> None:
     for gamma, horizon, sweeps in ((0.9, None, 30.0 / -np.log(0.9)), (0.999, None, 2000.0), (1.0, 1000, 1000.0), (0.999, 5, 2000.0)):
         nodes = rooms.default_nodes(read_problem(mdps.TabularMDP(kernel, reward, discount=gamma), horizon=horizon))
         assert 1e9 - 200.0 * sweeps <= nodes * 200.0 * sweeps <= 1e9
+    staged = mdps.FiniteHorizonMDP(np.stack([kernel, np.tile(np.eye(10)[:, None], (1, 2, 1))]), reward, horizon=2)
+    assert rooms.default_nodes(read_problem(staged)) == 20_001
+    long = [kernel if t % 2 else np.tile(np.eye(10)[:, None], (1, 2, 1)) for t in range(1000)]
+    assert rooms.default_nodes(read_problem(mdps.FiniteHorizonMDP(np.stack(long), reward, horizon=1000))) == 5000  # by the longest step
     assert rooms.default_nodes(read_problem(arms(1.0, gamma=0.5))) == 20_001
     assert rooms.default_nodes(read_problem(mdps.TabularMDP(np.full((60, 2, 60), 1 / 60), np.zeros((60, 2)), discount=0.999))) == 201
 
@@ -397,3 +403,27 @@ def test_a_target_moves_the_stock() -> None:
     vector = optimise(model, homeostasis(np.array([[[1.0, 0.0], [-1.0, 0.0]]]), target=[2.0, 5.0]), stock=1.0, horizon=3)
     assert vector.policy.initial_stock.tolist() == [-1.0, -4.0]
     assert vector.value == -4.0
+
+
+def test_what_was_done_is_said() -> None:
+    clocked = optimise(arms(1.0, gamma=0.5), np.tanh, horizon=2, clock=True)
+    assert (clocked.method, clocked.clock, clocked.value) == ("reachable stocks with clock", True, pytest.approx(np.tanh(1.5)))
+    free = optimise(arms(1.0), np.tanh, horizon=2)  # undiscounted, every utility is admissible
+    assert (free.method, free.clock, free.value, free.a_priori_error) == ("reachable stocks", False, pytest.approx(np.tanh(2.0)), 0.0)
+    line = piecewise_linear(1.0, 0.0)
+    assert optimise(arms(1.0, gamma=0.5), line).method == "lattice, value iteration"
+    assert optimise(arms(1.0, gamma=0.5), line, method="policy").method == "lattice, policy iteration"
+    assert optimise(arms(1.0, 0.0, gamma=0.7), line, nodes=9).method.endswith("stocks, value iteration")
+
+
+@pytest.mark.parametrize(
+    ("stock", "value"), [(-0.7e-9, 10.0), (-1.5e-9, -5.0), (2.0 + 0.7e-9, 30.0), (2.0 + 1.5e-9, 14.0), (0.5, 10.0), (0.5 + 1e-6, 20.0), (1.6, 30.0)]
+)
+def test_values_are_read_at_the_nearest_node(stock: float, value: float) -> None:
+    means = np.array([[-5.0]]), np.array([[5.0]])
+    box = boxes.Box(0.0, 2.0, (1.0, 2.0), *means, *(np.zeros((1, 1), dtype=np.int64),) * 2, 1.0)
+    for scale in (1.0, 4.0):
+        table = boxes.Table(0.0, scale, np.array([[10.0, 20.0, 30.0]]), np.zeros((1, 3), dtype=np.int16))
+        read = float(rooms._read(table, stock * scale, box)[0])
+        beyond = {-5.0: stock * scale - 5.0, 14.0: 2.0 * (stock * scale + 5.0)}
+        assert read == pytest.approx(beyond.get(value, value), abs=1e-6)

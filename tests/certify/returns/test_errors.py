@@ -376,3 +376,37 @@ def test_wider_ranges_are_tried_until_nothing_is_clipped() -> None:
         truth = return_distribution(model, [0, 0], representation="exact", horizon=4) if horizon else None
         true = float(truth.mean) if truth else 1.0 / (1.0 + gamma)
         assert found.mean == pytest.approx(true, abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("staged", [False, True])
+@pytest.mark.parametrize("m", [1, 2, 8])
+def test_laws_by_quantiles(seed: int, staged: bool, m: int) -> None:
+    n = 2
+    model, *parts = dyadic_model(seed, H=n if staged else None)
+    gamma = F(1) if staged else F(3, 4)
+    if staged:
+        start = [F(0)] * 3
+        found = return_distribution(model, parts[2], representation="quantile", atoms=m)
+    else:
+        low, high = ranges(parts, 0.75, 200, False)
+        start = [F(float(x)) for x in 0.5 * (low[0] + high[0])]
+        found = return_distribution(model, parts[2], representation="quantile", atoms=m, sweeps=n)
+    laws = [[x] * m for x in start]
+    for k in range(n):
+        new = []
+        for s in range(3):
+            points = sorted((r + gamma * x, p / m) for p, r, y in outcomes(*parts, n - 1 - k if staged else 0, s) for x in laws[y])
+            mass, row = F(0), []
+            for x, p in points:
+                mass += p
+                while len(row) < m and mass >= F(2 * len(row) + 1, 2 * m):
+                    row.append(x)
+            new.append(row)
+        laws = new
+    for s in range(3):
+        assert float(wasserstein(found.laws[s], Law([float(x) for x in laws[s]], np.full(m, 1.0 / m)))) <= 1e-9
+    assert not found.mean_preserving
+    truth = return_distribution(model, parts[2], representation="exact", **({} if staged else {"sweeps": 8}))
+    for s in range(3):
+        assert float(wasserstein(found.laws[s], truth.laws[s])) <= found.wasserstein_errors[s] + truth.wasserstein_errors[s]

@@ -98,16 +98,16 @@ def test_factors_are_charged_by_the_step() -> None:
 @pytest.mark.parametrize("level", [0.0, 1000.0])
 def test_sums_this_near_are_one(level: float) -> None:
     width = 1e-10 * max(1.0, level)
-    for gap, count in ((0.3 * width, 1), (1.2 * width, 2)):
+    for gap, count in ((0.4 * width, 1), (0.7 * width, 2)):
         rewards = [level, level + gap]
         problem = read_problem(mdps.TabularMDP(np.ones((1, 2, 1)), np.array([rewards]), discount=1.0), horizon=1)
         layers = layering.build_layers(problem, 1)
         assert layers.sums[1].size == count
         assert layers.merged == (pytest.approx(rewards[1] - rewards[0]) if count == 1 else 0.0)
     vectors = np.zeros((1, 2, 1, 2))
-    vectors[0, 1, 0, 1], vectors[0, :, 0, 0] = 0.3 * width, level
-    assert layering.build_layers(problem, 1, rewards=vectors).merged == pytest.approx(0.3 * width)
-    vectors[0, 1, 0, 1] = 1.2 * width
+    vectors[0, 1, 0, 1], vectors[0, :, 0, 0] = 0.4 * width, level
+    assert layering.build_layers(problem, 1, rewards=vectors).merged == pytest.approx(0.4 * width)
+    vectors[0, 1, 0, 1] = 0.7 * width
     assert layering.build_layers(problem, 1, rewards=vectors).sums[1].shape == (2, 2)
 
 
@@ -301,3 +301,11 @@ def test_search_over_the_lattice_beats_every_fraction(seed: int, q: int, unit: f
         assert shallow.upper <= shallow.value + 1e-9 + unit * max(1.0 / tau - 1.0, 1.0) / q**levels
         assert fraction(shallow.stock)[1] <= levels
         assert shallow.evaluations >= (0, q - 1, q - 1)[levels] * (shallow.upper > shallow.value + 1e-9)
+
+
+def test_equal_values_take_the_lowest_stock() -> None:
+    problem = read_problem(mdps.TabularMDP(np.ones((1, 1, 1)), np.full((1, 1), 2.0), discount=0.5))
+    box = make_box(problem, (1.0, 0.0))
+    fixed = solve_stationary(problem, box, 1.0).table
+    result = searching.search_lattice(problem, box, fixed, 1.0, 1e-9)  # the whole tail: 4 for every stock up to -4
+    assert (result.stock, result.value, result.chain) == (fixed.origin, pytest.approx(4.0), ())

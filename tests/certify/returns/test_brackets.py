@@ -427,3 +427,11 @@ def test_values_are_read_at_the_nearest_node(stock: float, value: float) -> None
         read = float(rooms._read(table, stock * scale, box)[0])
         beyond = {-5.0: stock * scale - 5.0, 14.0: 2.0 * (stock * scale + 5.0)}
         assert read == pytest.approx(beyond.get(value, value), abs=1e-6)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_utility_that_fails_at_one_return_is_refused(bad: float) -> None:
+    holed = expected_utility(lambda x: np.where(np.abs(x - 1.3) < 1e-9, bad, x))
+    with pytest.raises(ValueError, match="finite on the returns"):
+        optimise(arms(1.0, 2.0), holed, stock=0.3, horizon=1)
+    assert optimise(arms(1.0, 2.0), holed, stock=0.4, horizon=1).value == pytest.approx(2.4)

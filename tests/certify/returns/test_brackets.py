@@ -195,6 +195,14 @@ def test_the_best_outcomes_against_all_mixtures_of_policies(seed: int, tau: floa
     assert sum(found.weights) == pytest.approx(1.0)
     assert found.weights[found.policies.index(found.policy)] == max(found.weights)
     assert found.policy.initial_stock in {p.initial_stock for p in found.policies}
+    problem = read_problem(lattice.mdp(), horizon=2, initial=0)
+    assert found.return_law()[1] == max(return_law(problem, policy)[1] for policy in found.policies)
+    scale = max(1.0, float(np.abs(build_layers(problem, 2).sums[-1]).max()))
+    for tolerance in (0.05, 0.3):
+        rough = maximise_cvar(lattice.mdp(), tau, horizon=2, tail="upper", initial=0, tolerance=tolerance)
+        assert rough.lower - 1e-9 <= best <= rough.upper + 1e-9
+        assert rough.error <= tolerance * scale + 1e-9
+        assert rough.evaluations <= found.evaluations
 
 
 def test_ends_of_the_upper_bracket() -> None:
@@ -435,3 +443,30 @@ def test_a_utility_that_fails_at_one_return_is_refused(bad: float) -> None:
     with pytest.raises(ValueError, match="finite on the returns"):
         optimise(arms(1.0, 2.0), holed, stock=0.3, horizon=1)
     assert optimise(arms(1.0, 2.0), holed, stock=0.4, horizon=1).value == pytest.approx(2.4)
+
+
+def test_best_outcomes_on_a_lattice() -> None:
+    problem = read_problem(arms(0.0, 1.0, gamma=0.5))
+    oracle = uppers._Lattice(problem)
+    box = boxes.make_box(problem, (0.0, 1.0))
+    fixed = boxes.solve_stationary(problem, box, 1.0)
+    assert oracle.slack == pytest.approx(boxes.rounding(problem, box) + float((fixed.upper - fixed.lower).max()), rel=1e-12)
+    assert (oracle.middle, oracle.scale) == (1.0, 2.0)
+    for q in (-1.0, 0.75, 1.5, 3.0):
+        value, policy, law, error = oracle.best(q)
+        assert value == pytest.approx(max(2.0 - q, 0.0), abs=1e-11)
+        assert 0.5e-6 < error <= 1.1e-6
+        if q < 2.0:
+            assert float(law.mean()) == pytest.approx(2.0, abs=error)
+            assert policy.initial_stock == -q
+    with pytest.raises(ValueError, match="needs a lattice"):
+        uppers.maximise_upper(read_problem(arms(1.0, gamma=0.7)), 0.5, 1e-9, 100)
+
+
+def test_best_outcomes_of_a_horizon() -> None:
+    problem = read_problem(arms(0.0, 1.0), horizon=2)
+    oracle = uppers._Finite(problem, build_layers(problem, 2))
+    assert (oracle.middle, oracle.scale) == (1.0, 2.0)
+    value, policy, law, _ = oracle.best(0.5)
+    assert (value, policy.initial_stock, law.atoms.tolist()) == (1.5, -0.5, [2.0])
+    assert oracle.best(3.0)[0] == 0.0

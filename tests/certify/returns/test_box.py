@@ -265,3 +265,14 @@ def test_policy_iteration_keeps_an_action_that_ties(gain: float, sweeps: int, le
     found = boxes.policy_iteration(problem, box, 4.0)
     assert found.table.value[0, -1] == pytest.approx(level, abs=1e-8)
     assert found.sweeps == sweeps
+
+
+@pytest.mark.parametrize(("past", "beyond"), [(0.7e-9, False), (1.5e-9, True)])
+@pytest.mark.parametrize("side", [-1.0, 1.0])
+def test_policy_iteration_leaves_the_nodes_where_the_sweep_does(past: float, beyond: bool, side: float) -> None:
+    problem = arms([2.0 * side * past])  # from 4 to 8 and `past` steps of 4 further
+    box = boxes.Box(-1.0, 1.0, (1.0, 1.0), np.full((1, 1), 16.0), np.full((1, 1), -16.0), *(np.zeros((1, 1), dtype=np.int64),) * 2, 1.0)
+    found = boxes.policy_iteration(problem, box, 4.0)
+    assert found.table.nodes.tolist() == [-8.0, -4.0, 0.0, 4.0, 8.0]
+    assert found.table.value[0, 3 if side > 0 else 1] == pytest.approx(-4.0 * side if beyond else 0.0, abs=1e-6)
+    assert np.abs(found.upper - found.table.value).max() <= 1e-6  # the sweep that bounds it reads the same

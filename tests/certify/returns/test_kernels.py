@@ -91,8 +91,8 @@ def test_value_sweep(seed: int, mode: str, gamma: F, slopes: tuple[int, int]) ->
 
 
 @pytest.mark.parametrize(("mode", "shift", "node"), [
-    ("down", 1e-10, 2), ("down", -1e-10, 2), ("down", -1e-7, 1), ("up", 1e-10, 2), ("up", -1e-10, 2), ("up", 1e-7, 3),
-    ("nearest", 0.5, 2), ("nearest", 0.5 + 1e-10, 2), ("nearest", 0.5 + 1e-7, 3), ("nearest", -0.5, 1), ("nearest", -0.5 + 1e-7, 2),
+    ("down", 1e-10, 2), ("down", -0.7e-9, 2), ("down", -1.5e-9, 1), ("up", 0.7e-9, 2), ("up", -1e-10, 2), ("up", 1.5e-9, 3),
+    ("nearest", 0.5, 2), ("nearest", 0.5 + 0.7e-9, 2), ("nearest", 0.5 + 1.5e-9, 3), ("nearest", -0.5, 1), ("nearest", -0.5 + 1e-7, 2),
 ])  # fmt: skip
 def test_a_stock_beside_a_node_is_read_as_the_node(mode: str, shift: float, node: int) -> None:
     out, action = np.empty((1, 1)), np.empty((1, 1), dtype=np.int16)
@@ -105,7 +105,7 @@ def test_a_stock_beside_a_node_is_read_as_the_node(mode: str, shift: float, node
     assert out[0, 0] == following[0, node]
 
 
-@pytest.mark.parametrize(("stock", "value"), [(-1e-10, 10.0), (-1e-8, -7.0), (3.0 + 1e-10, 40.0), (3.0 + 1e-8, 7.0)])
+@pytest.mark.parametrize(("stock", "value"), [(-0.7e-9, 10.0), (-1.5e-9, -7.0), (3.0 + 0.7e-9, 40.0), (3.0 + 1.5e-9, 7.0)])
 def test_the_closed_form_begins_where_the_nodes_end(stock: float, value: float) -> None:
     out, action = np.empty((1, 1)), np.empty((1, 1), dtype=np.int16)
     one = np.ones((1, 1, 1))

@@ -70,11 +70,32 @@ EQUIVALENT = frozenset(
         "theory/distributional_dp.py:return n if float(dvi_error(lipschitz, gamma, n, distance)) <= error else n + 1 -> Add becomes Sub before 1",
         "theory/_policy_smoothing_comparators.py:upper = min(max((best - deviation - low) / width, 0.0), 1.0) -> 1.0 becomes 2.0",
         "certify/complexity/gain.py:middle = 0.5 * (low + high) -> 0.5 becomes 0.25",
+        "certify/returns/optimisation.py:sweeps = min(2000.0, 30.0 / -np.log(problem.gamma)) if problem.gamma < 1.0 else float(problem.horizon or 1) -> 1 becomes 2",
+        "certify/returns/optimisation.py:layers, current = [layer_of(box, table, 0, rounded=rounded)], table -> 0 becomes 1",
+        'certify/returns/optimisation.py:current = sweep(problem.stage(0), problem.gamma, box, 0, current, origin, table.step, count, "nearest") -> 0 becomes 1',
+        "certify/returns/_model.py:for _ in range(1000): -> 1000 becomes 2000",
+        "certify/returns/_model.py:for _ in range(1000): -> 1000 becomes 1001",
+        "certify/returns/_model.py:if S <= 400: -> negate S <= 400",
+        "certify/returns/_model.py:if S <= 400: -> 400 becomes 800",
+        "certify/returns/_model.py:if S <= 400: -> 400 becomes 401",
+        "certify/returns/_box.py:gamma, model = problem.gamma, problem.stage(0) -> 0 becomes 1",
+        "certify/returns/_box.py:S, gamma, model = problem.n_states, problem.gamma, problem.stage(0) -> 0 becomes 1",
+        "certify/returns/_box.py:following = sweep(model, gamma, box, 0, table, origin, step, count, mode) -> 0 becomes 1",
+        'certify/returns/_box.py:checked = sweep(model, gamma, box, 0, table, origin, step, count, "nearest") -> 0 becomes 1',
+        "certify/returns/cvar.py:layers = [*(layer_of(box, table, 0) for table in result.chain), layer_of(box, fixed.table, 0)] -> 0 becomes 1",
+        "certify/returns/cvar.py:nothing = np.zeros((problem.n_states, 1), dtype=np.int16) -> 1 becomes 2",
+        "certify/returns/cvar.py:layers = tuple(GridLayer(float(box.high + 1.0), 1.0, nothing, box.below_actions[t], box.below_actions[t]) for t in range(steps)) -> without Add 1.0",
+        "certify/returns/cvar.py:layers = tuple(GridLayer(float(box.high + 1.0), 1.0, nothing, box.below_actions[t], box.below_actions[t]) for t in range(steps)) -> 1.0 becomes 2.0",
+        "certify/returns/cvar.py:layers = tuple(GridLayer(float(box.high + 1.0), 1.0, nothing, box.below_actions[t], box.below_actions[t]) for t in range(steps)) -> 1.0 becomes 0.5",
+        "certify/returns/objectives.py:scale = max(1e-300, float(np.ptp(g))) -> 1e-300 becomes 2e-300",
+        "certify/returns/objectives.py:scale = max(1e-300, float(np.ptp(g))) -> 1e-300 becomes 5e-301",
     }
 )
 """Mutants that change nothing that can be observed, as `module:text -> description`, each looked at by a person: one node more of a
 quadrature that is exact to rounding, a start of a bisection that is always feasible, another split of it, a step that only rounding of a
-logarithm could ask for, a cap that no mean of clipped values reaches."""
+logarithm could ask for, a cap that no mean of clipped values reaches; in `certify/returns` a horizon that is never absent, a step or a
+time of a model that has only one, the choice between two solvers of one system, a limit of rounds that is never met, nodes above every
+stock of a start, and a divisor that only keeps 0/0 away."""
 
 
 @dataclass(frozen=True)

@@ -236,6 +236,9 @@ def test_few_candidates_are_asked_together() -> None:
     wide = []
     searching.search_atoms(lambda c: wide.append(c.size) or 0.0 * c, np.arange(0.0, 2000.0), 0.5, 1e-9, cells=0)
     assert max(wide) == 256
+    # a gain within the slack is not looked for
+    rough = searching.search_atoms(lambda c: -np.abs(c - 0.4), np.arange(-50.0, 50.0), 0.5, 100.0, cells=1)
+    assert rough[2:] == (100.0, 17)
 
 
 def lattice(seed, q, unit=1.0):

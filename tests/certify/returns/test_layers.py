@@ -312,3 +312,23 @@ def test_equal_values_take_the_lowest_stock() -> None:
     fixed = solve_stationary(problem, box, 1.0).table
     result = searching.search_lattice(problem, box, fixed, 1.0, 1e-9)  # the whole tail: 4 for every stock up to -4
     assert (result.stock, result.value, result.chain) == (fixed.origin, pytest.approx(4.0), ())
+
+
+def test_a_bound_on_the_work_leaves_a_wider_bracket(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = lattice(2, 2, 0.5)
+    box = make_box(problem, (1.0, 0.0))
+    fixed = solve_stationary(problem, box, 0.5).table
+    each = fixed.value.shape[1] * int(problem.stage(0).count.sum())
+    full = searching.search_lattice(problem, box, fixed, 0.8, 1e-7)
+    for allowed in (100, 200, 350):
+        found = []
+        for evaluations, steps in ((allowed, 1e18), (10**9, allowed * each), (10**9, 0)):
+            monkeypatch.setattr(searching, "EVALUATIONS", evaluations)
+            monkeypatch.setattr(searching, "STEPS", steps)
+            result = searching.search_lattice(problem, box, fixed, 0.8, 1e-7)
+            assert result.value <= full.value + 1e-12
+            assert result.upper >= full.value - 1e-12
+            found.append((result.value, result.upper, result.evaluations))
+        assert found[0] == found[1]
+        assert (found[2] == found[0]) is (allowed == 100)  # a hundred are always allowed
+        assert found[0][1] > found[0][0] + 1e-7

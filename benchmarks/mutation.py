@@ -100,6 +100,27 @@ EQUIVALENT = frozenset(
         "certify/martingale/fixed_points.py:NODES = 48 -> 48 becomes 49",
         "certify/martingale/evaluation.py:weight = np.exp(-discount * (paths.time[:-1] - paths.time[0])) if discounted else np.ones(dt.size) -> Sub becomes Add before paths.time[0]",
         "certify/martingale/evaluation.py:weight = np.exp(-discount * (paths.time[:-1] - paths.time[0])) if discounted else np.ones(dt.size) -> without Sub paths.time[0]",
+        # returns: a horizon that is never absent there, one model or time where there is only one, a limit of rounds that is never met
+        "certify/returns/optimisation.py:sweeps = min(2000.0, 30.0 / -np.log(problem.gamma)) if problem.gamma < 1.0 else float(problem.horizon or 1) -> 1 becomes 2",
+        "certify/returns/optimisation.py:layers, current = [layer_of(box, table, 0, rounded=rounded)], table -> 0 becomes 1",
+        'certify/returns/optimisation.py:current = sweep(problem.stage(0), problem.gamma, box, 0, current, origin, table.step, count, "nearest") -> 0 becomes 1',
+        "certify/returns/_model.py:for _ in range(1000): -> 1000 becomes 2000",
+        "certify/returns/_model.py:for _ in range(1000): -> 1000 becomes 1001",
+        "certify/returns/_box.py:gamma, model = problem.gamma, problem.stage(0) -> 0 becomes 1",
+        "certify/returns/_box.py:S, gamma, model = problem.n_states, problem.gamma, problem.stage(0) -> 0 becomes 1",
+        "certify/returns/_box.py:following = sweep(model, gamma, box, 0, table, origin, step, count, mode) -> 0 becomes 1",
+        'certify/returns/_box.py:checked = sweep(model, gamma, box, 0, table, origin, step, count, "nearest") -> 0 becomes 1',
+        "certify/returns/cvar.py:layers = [*(layer_of(box, table, 0) for table in result.chain), layer_of(box, fixed.table, 0)] -> 0 becomes 1",
+        # two solvers of one system; nodes above every stock of a start; a divisor that only keeps 0/0 away
+        "certify/returns/_model.py:if S <= 400: -> negate S <= 400",
+        "certify/returns/_model.py:if S <= 400: -> 400 becomes 800",
+        "certify/returns/_model.py:if S <= 400: -> 400 becomes 401",
+        "certify/returns/cvar.py:nothing = np.zeros((problem.n_states, 1), dtype=np.int16) -> 1 becomes 2",
+        "certify/returns/cvar.py:layers = tuple(GridLayer(float(box.high + 1.0), 1.0, nothing, box.below_actions[t], box.below_actions[t]) for t in range(steps)) -> without Add 1.0",
+        "certify/returns/cvar.py:layers = tuple(GridLayer(float(box.high + 1.0), 1.0, nothing, box.below_actions[t], box.below_actions[t]) for t in range(steps)) -> 1.0 becomes 2.0",
+        "certify/returns/cvar.py:layers = tuple(GridLayer(float(box.high + 1.0), 1.0, nothing, box.below_actions[t], box.below_actions[t]) for t in range(steps)) -> 1.0 becomes 0.5",
+        "certify/returns/objectives.py:scale = max(1e-300, float(np.ptp(g))) -> 1e-300 becomes 2e-300",
+        "certify/returns/objectives.py:scale = max(1e-300, float(np.ptp(g))) -> 1e-300 becomes 5e-301",
     }
 )
 """Mutants that change nothing that can be observed, as `module:text -> description`, each looked at by a person."""
@@ -139,7 +160,8 @@ ROOMS = {
         ("tests/certify/complexity",), ("loop_agec",)),
     "certify-martingale": Room(tuple(f"certify/martingale/{name}.py" for name in ("critic", "fixed_points", "evaluation", "_kernels_td")),
                                ("tests/certify/martingale",), ("martingale_td",)),
-    "certify-returns": Room(tuple(f"certify/returns/{name}.py" for name in ("evaluation", "laws", "projections", "cvar", "optimisation", "_kernels")),
+    "certify-returns": Room(tuple(f"certify/returns/{name}.py" for name in
+              ("evaluation", "laws", "projections", "cvar", "optimisation", "objectives", "_model", "_box", "_layers", "_search", "_upper", "_kernels")),
                             ("tests/certify/returns",), ("distributional_dp",)),
     "certify-robust": Room(tuple(f"certify/robust/{name}.py" for name in ("_duals", "exact", "offline", "_recursion", "_design", "online", "_kernels_online")),
                            ("tests/certify/robust",), ("r2pvi", "dr_rpo")),

@@ -170,7 +170,8 @@ def return_distribution(
         return _categorical(problem, weights, require_increasing("atoms", atoms), n, clip=clip)
     count = require_integer_at_least("atoms", atoms, 2)
     low, high = _range(problem, weights)
-    for ends in ((low, high), _closed_range(problem, low, high), _padded_range(problem, low, high, count)):
+    under = _under(problem, weights)
+    for ends in ((low, high), _closed_range(under, low, high), _padded_range(under, low, high, count)):
         result = _categorical(problem, weights, _grid(*ends, count), n, clip=True)
         if result.clipped == 0.0:  # otherwise spread mass reached beyond the range of the return: try a wider one
             break

@@ -217,7 +217,7 @@ def constrained(rewards: ArrayLike, limits: ArrayLike, *, penalty: float) -> Obj
 
 def require_utility(objective: Objective, reach: float) -> None:
     """Refuse a utility that is not finite on [-reach, reach], or steeper between probes than its Lipschitz constant."""
-    if objective.dimension > 1:
+    if objective.rewards is not None:
         return
     x = _probe(reach)
     with np.errstate(all="ignore"):
@@ -238,7 +238,7 @@ def homogeneity_defect(objective: Objective, gamma: float, reach: float, *, affi
     fails.  Constants are indifferent to everything.
     """
     x = _probe(reach)
-    if objective.dimension > 1:
+    if objective.rewards is not None:
         x = x[:, None] * np.random.Generator(np.random.Philox(7)).standard_normal((x.size, objective.dimension))
     f, g = objective.utility(x), objective.utility(gamma * x)
     scale = max(1e-300, float(np.ptp(g)))

@@ -210,6 +210,8 @@ def _on_layers(problem: Problem, objective: Objective, start: Any, clock: bool, 
         error = float(bounds.dvi_error(objective.lipschitz, problem.gamma, layers.steps, float(half[states].max())))
         rest = factor * middle[states] if objective.rewards is None else None
     last, inexact = last_values(objective.utility, layers, np.asarray(start)[None], rest)
+    if not np.isfinite(last).all():
+        raise ValueError(f"objective must be finite on the returns of the model; {objective.name} is {last[~np.isfinite(last)][0]} at one of them")
     values, tables = backward(problem, layers, last)
     starts = problem.initial[layers.states[0]]
     value = low = high = float(starts @ values[:, 0])

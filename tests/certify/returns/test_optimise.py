@@ -155,6 +155,14 @@ def test_vector_stocks() -> None:
     assert budget.value == 6.0  # two costly steps, two free ones
     assert budget.policy.action(0, 0, budget.policy.initial_stock) in (0, 1)
 
+
+def test_a_vector_of_length_one_is_a_number() -> None:
+    lattice = random_lattice(9, q=2)
+    plain = optimise(lattice.mdp(), target_return(0.5), horizon=3)
+    vector = optimise(lattice.mdp(), homeostasis(lattice.reward[..., None], target=[0.5]), horizon=3)
+    assert vector.value == pytest.approx(plain.value, abs=1e-12)
+
+
 @settings(max_examples=10)
 @given(st.integers(0, 10**6), st.sampled_from([(1.0, 0.0), (1.0, -1.0), (0.5, 2.0)]), st.integers(3, 21))
 def test_policies_with_rounded_stocks_stay_within_their_bounds(seed: int, slopes: tuple[float, float], nodes: int) -> None:

@@ -121,6 +121,16 @@ EQUIVALENT = frozenset(
         "certify/returns/cvar.py:layers = tuple(GridLayer(float(box.high + 1.0), 1.0, nothing, box.below_actions[t], box.below_actions[t]) for t in range(steps)) -> 1.0 becomes 0.5",
         "certify/returns/objectives.py:scale = max(1e-300, float(np.ptp(g))) -> 1e-300 becomes 2e-300",
         "certify/returns/objectives.py:scale = max(1e-300, float(np.ptp(g))) -> 1e-300 becomes 5e-301",
+        # smoothing: another start or stopping rule of a search, more room in a table, a larger margin for rounding
+        "certify/smoothing/bands.py:x0 = target - math.log1p(min(n - 1, 11.0 * math.log(n)) * 0.55) -> Sub becomes Add before 1",
+        "certify/smoothing/games.py:first = [sign * row for row in np.eye(steps) for sign in (1.0, -1.0)] + list(rng.standard_normal((starts, steps))) -> 1.0 becomes 0.5",
+        "certify/smoothing/bands.py:x0 = target - math.log1p(min(n - 1, 11.0 * math.log(n)) * 0.55) -> 1 for math.log(n)",
+        "certify/smoothing/_kernels_bands.py:if step * step * (n + 1.0) < 0.2 * _EPS: -> Add becomes Sub before 1.0",
+        "certify/smoothing/bands.py:x0 = target - math.log1p(min(n - 1, 11.0 * math.log(n)) * 0.55) -> 1 becomes 2",
+        "certify/smoothing/_kernels_bands.py:p = min(max(guess, 1e-300), 1.0 - 0.1 / n) -> Sub becomes Add before 0.1 / n",
+        "certify/smoothing/_kernels_ordering.py:hx = np.empty(n + 1) -> 1 becomes 2",
+        "certify/smoothing/_kernels_bands.py:error = _EPS * (4.0 + rounding + 3.0 * abs(n * p - k) + abs(shape) + abs(shape - first - second) + abs(logarithm)) -> 4.0 becomes 8.0",
+        "certify/smoothing/betting.py:return np.asarray(np.maximum(floor + width * value * (1.0 - 1e-12) - 1e-14 * abs(floor), floor)) -> 1e-14 becomes 2e-14",
     }
 )
 """Mutants that change nothing that can be observed, as `module:text -> description`, each looked at by a person."""

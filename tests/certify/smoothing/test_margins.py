@@ -17,7 +17,7 @@ from certify.smoothing import bands, certified_budget, certified_radius, certifi
 from certify.smoothing.bands import clopper_pearson_lower, dkw_deviation, survival_band
 from certify.smoothing.betting import STAKES, BettingCertificate, ordering_bounds, ordering_weights
 from certify.smoothing.comparators import compare_bounds
-from certify.smoothing.games import Game, static_value, worst_case_per_step, worst_case_value
+from certify.smoothing.games import Game, static_value, worst_case_by_start, worst_case_per_step, worst_case_value
 from certify.smoothing.planner import EPISODES, plan
 from certify.smoothing.protocols import Protocol
 from certify.smoothing.quantiles import certify_quantile, order_index
@@ -283,6 +283,8 @@ def test_strata_average_exactly_and_downward(cells, data, floor):
     assert all(cell.alpha == 0.05 / len(cells) for cell in found.cells)
     # weights that sum to a little more than 1 are not worth more
     above = certify_stratified(cells, weights * (1 + 5e-10), sigma=1.0, budgets=[0.0], floor=floor)
+    below = certify_stratified(cells, weights * (1 - 9e-10), sigma=1.0, budgets=[0.0], floor=floor)
+    assert below.lower[0] <= floor + (found.lower[0] - floor) * (1 - 8e-10)
     assert above.lower[0] <= found.lower[0] + 1e-13 * (1 + abs(found.lower[0]))
 
 
@@ -397,6 +399,7 @@ def test_the_worst_case_by_enumeration_of_grid_attacks(rewards):
                 best = min(best, odds(0, s, sign * budget * math.sqrt(k / grid)) @ ahead)
         total += game.start[s] * best
     assert worst_case_value(game, budget, grid=grid) == pytest.approx(total, abs=1e-12)
+    assert game.start @ worst_case_by_start(game, budget, grid=grid) == pytest.approx(total, abs=1e-12)
 
 
 def test_a_single_step_game_by_hand():

@@ -111,7 +111,7 @@ EQUIVALENT = frozenset(
         "certify/returns/_box.py:following = sweep(model, gamma, box, 0, table, origin, step, count, mode) -> 0 becomes 1",
         'certify/returns/_box.py:checked = sweep(model, gamma, box, 0, table, origin, step, count, "nearest") -> 0 becomes 1',
         "certify/returns/cvar.py:layers = [*(layer_of(box, table, 0) for table in result.chain), layer_of(box, fixed.table, 0)] -> 0 becomes 1",
-        # two solvers of one system; nodes above every stock of a start; a divisor that only keeps 0/0 away
+        # two solvers of one system; nodes above every stock of a start; a divisor that only keeps 0/0 away; any row of equal ones; tails not cut
         "certify/returns/_model.py:if S <= 400: -> negate S <= 400",
         "certify/returns/_model.py:if S <= 400: -> 400 becomes 800",
         "certify/returns/_model.py:if S <= 400: -> 400 becomes 401",
@@ -121,6 +121,10 @@ EQUIVALENT = frozenset(
         "certify/returns/cvar.py:layers = tuple(GridLayer(float(box.high + 1.0), 1.0, nothing, box.below_actions[t], box.below_actions[t]) for t in range(steps)) -> 1.0 becomes 0.5",
         "certify/returns/objectives.py:scale = max(1e-300, float(np.ptp(g))) -> 1e-300 becomes 2e-300",
         "certify/returns/objectives.py:scale = max(1e-300, float(np.ptp(g))) -> 1e-300 becomes 5e-301",
+        "certify/complexity/classes.py:flat = self.errors.reshape(self.hypotheses, -1) -> 1 becomes 2",
+        "certify/smoothing/games.py:following[s] = ahead[0] -> 0 becomes 1",
+        "certify/smoothing/_kernels_bands.py:while top > i and removed + new[top] < cut: -> negate top > i",
+        "certify/smoothing/_kernels_bands.py:while low <= high: -> negate low <= high",
         # smoothing: another start or stopping rule of a search, more room in a table, a larger margin for rounding
         "certify/smoothing/bands.py:x0 = target - math.log1p(min(n - 1, 11.0 * math.log(n)) * 0.55) -> Sub becomes Add before 1",
         "certify/smoothing/games.py:first = [sign * row for row in np.eye(steps) for sign in (1.0, -1.0)] + list(rng.standard_normal((starts, steps))) -> 1.0 becomes 0.5",

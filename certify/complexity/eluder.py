@@ -213,8 +213,8 @@ def _information_limit(values: NDArray[np.float64], epsilon: float) -> int:
     to e + sqrt(n) eta and next values above e - eta on the factors.
     """
     left, singular, right = np.linalg.svd(values, full_matrices=False)
-    theta, x = left * np.sqrt(singular), right * np.sqrt(singular)[:, None]
-    points = int(values.shape[1])
+    points, rank = int(values.shape[1]), max(int((singular > 1e-13 * singular[0]).sum()), 1)
+    theta, x = left[:, :rank] * np.sqrt(singular[:rank]), right[:rank] * np.sqrt(singular[:rank])[:, None]
     eta = float(np.abs(theta @ x - values).max()) + 4.0 * np.finfo(np.float64).eps * len(singular)
     if eta >= epsilon:
         return points

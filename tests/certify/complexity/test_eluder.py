@@ -145,13 +145,13 @@ def information_limit(values: np.ndarray, epsilon: float) -> int:
     or n of the largest norm spread evenly over d directions; the best c of a grid."""
     left, singular, right = np.linalg.svd(values, full_matrices=False)
     theta, x = left * np.sqrt(singular), np.sqrt(singular)[:, None] * right
-    points, d = values.shape[1], len(singular)
+    points, d = values.shape[1], int(np.linalg.matrix_rank(values))
     radius2 = max(float(t @ t) for t in theta)
     norm2 = max(float(x[:, j] @ x[:, j]) for j in range(points))
     best = points
     for c in np.geomspace(1e-3, 1e3, 61):
         ratio = radius2 / (c * epsilon**2)
-        whole = np.linalg.slogdet(np.eye(d) + ratio * x @ x.T)[1]
+        whole = np.linalg.slogdet(np.eye(len(x)) + ratio * x @ x.T)[1]
         possible = [n for n in range(1, points + 1) if n * np.log1p(1 / (1 + c)) <= min(whole, d * np.log1p(n * norm2 * ratio / d))]
         best = min(best, max(possible, default=0))
     return best
@@ -225,3 +225,13 @@ def test_a_chain_of_many_scales_is_followed_to_its_end() -> None:
     found = eluder_dimension(values, 0.5)
     assert (found.lower, found.witness) == (3, (0, 1, 2))
     assert found.scale == 1.0
+
+
+@pytest.mark.parametrize(("functions", "points", "epsilon"), [(200, 500, 0.3), (60, 2000, 0.1)])
+def test_the_upper_end_of_a_class_of_low_rank_counts_its_rank(functions, points, epsilon):
+    """Cosines are inner products of unit vectors in the plane: n log(1 + 1/(1+c)) <= 2 log(1 + n/(2 c epsilon^2)) for every c."""
+    angles, places = np.linspace(0, np.pi, functions), np.linspace(0, 2 * np.pi, points, endpoint=False)
+    found = eluder_dimension(np.cos(angles[:, None] - places), epsilon, method="bracket")
+    limits = [max(n for n in range(1, points + 1) if n * np.log1p(1 / (1 + c)) <= 2 * np.log1p(n / (2 * c * epsilon**2)) * (1 + 1e-9)) for c in np.geomspace(1e-3, 1e3, 61)]
+    assert found.upper == min(limits)
+    assert 1 <= found.lower <= found.upper

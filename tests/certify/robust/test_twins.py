@@ -52,7 +52,7 @@ def worst_of_factors(phi, values, kind, size, low, cap, floor=0.5):
             result.append(max(-found.fun, dual(math.log(floor))))
         return np.array(result)
     best = np.full(phi.shape[1], -np.inf)
-    for a in [*np.linspace(low, max(values.max(), low), 3001), *values]:
+    for a in [*np.linspace(low, max(values.max(), low), 801), *values]:
         first, second = np.clip(fit(np.minimum(values, a)), 0, cap), np.clip(fit(np.minimum(values, a) ** 2), 0, cap**2)
         best = np.maximum(best, first + (first**2 - second) / (4 * size))
     return best

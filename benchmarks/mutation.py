@@ -102,6 +102,10 @@ EQUIVALENT = frozenset(
         "certify/martingale/fixed_points.py:NODES = 48 -> 48 becomes 49",
         "certify/martingale/evaluation.py:weight = np.exp(-discount * (paths.time[:-1] - paths.time[0])) if discounted else np.ones(dt.size) -> Sub becomes Add before paths.time[0]",
         "certify/martingale/evaluation.py:weight = np.exp(-discount * (paths.time[:-1] - paths.time[0])) if discounted else np.ones(dt.size) -> without Sub paths.time[0]",
+        # a divisor or a guard where there is nothing to divide; whether work is shared among workers
+        "certify/martingale/critic.py:safe = np.where(spread > 0, spread, 1.0) -> 1.0 becomes 0.5",
+        "certify/martingale/critic.py:square = (sums / np.maximum(np.abs(sums).max(axis=0), 1e-300)) ** 2 -> 1e-300 becomes 5e-301",
+        "certify/martingale/evaluation.py:if jobs > 1 and len(starts) > 1: -> negate len(starts) > 1",
         # returns: a horizon that is never absent there, one model or time where there is only one, a limit of rounds that is never met
         "certify/returns/optimisation.py:sweeps = min(2000.0, 30.0 / -np.log(problem.gamma)) if problem.gamma < 1.0 else float(problem.horizon or 1) -> 1 becomes 2",
         "certify/returns/optimisation.py:layers, current = [layer_of(box, table, 0, rounded=rounded)], table -> 0 becomes 1",

@@ -245,3 +245,37 @@ def test_names_of_methods_and_traces_at_the_ends():
             )
     assert fixed_point(model, phi, method="td-lambda", trace=0).method == "td0"
     assert fixed_point(model, phi, method="CTD_Lambda", trace=0.5).method == "td-lambda"
+
+
+def test_matrices_are_the_sums_that_they_are_said_to_be():
+    """One feature (h - t) X of a Brownian motion from 0: E X_s X_t = sigma^2 min(s, t), and its error over a step is -k(t) X."""
+    from scipy.integrate import dblquad
+
+    h, beta, sigma, steps, trace = 1.5, 0.7, 0.8, 6, 0.3
+    model = BrownianMotion(reward=X, terminal=0 * X, start=0, volatility=sigma, discount=beta, horizon=h)
+    feature, dt = [(1.5 - T) * X], h / steps
+    t = dt * np.arange(steps)
+    k = (h - t) - (h - t - dt) * np.exp(-beta * dt)
+    found = fixed_point(model, feature, method="td0", steps=steps, discounted=False)
+    assert found.matrix[0][0] == pytest.approx(np.sum((h - t) * k * sigma**2 * t), rel=1e-12)
+    found = fixed_point(model, feature, method="td0", steps=steps)
+    assert found.matrix[0][0] == pytest.approx(np.sum(np.exp(-beta * t) * (h - t) * k * sigma**2 * t), rel=1e-12)
+    sums = [(h - t[j]) * sigma**2 * t[j] * np.sum(trace ** (t[j:] - t[j]) * np.exp(-beta * t[j:]) * k[j:]) for j in range(steps)]
+    for discounted, weight in ((True, np.exp(-beta * t)), (False, np.exp(beta * t))):
+        found = fixed_point(model, feature, method="td-lambda", trace=trace, steps=steps, discounted=discounted)
+        assert found.matrix[0][0] == pytest.approx(weight @ sums, rel=1e-12)
+    limit = fixed_point(model, feature, method="td-lambda", trace=trace, discounted=False)
+    exact, _ = dblquad(lambda u, s: (h - s) * (1 + beta * (h - s - u)) * trace**u * math.exp(-beta * u) * sigma**2 * s, 0, h, 0, lambda s: h - s)
+    assert limit.matrix[0][0] == pytest.approx(exact, rel=1e-9)
+
+
+@pytest.mark.parametrize("gap", [1e-4, 1e-7])
+def test_features_count_as_collinear_by_their_angle(gap):
+    """Two features at an angle of 1e-4 are solved for; at 1e-7 the Gram matrix has lost the difference, and the rank is named."""
+    near = [(1.5 - T) * X**2, (1.5 - T) * (X**2 + gap * X)]
+    if gap > 1e-5:
+        found = fixed_point(MODELS["brownian"], near, method="mstde", offset=MODELS["brownian"].terminal)
+        assert np.all(np.isfinite(found.theta))
+    else:
+        with pytest.raises(ValueError, match="rank 1 of 2"):
+            fixed_point(MODELS["brownian"], near, method="mstde", offset=MODELS["brownian"].terminal)

@@ -130,7 +130,7 @@ def attack(
     normalisation : Normalisation, str, Path or None
         As in `sample_returns`.
     progress : callable or None
-        Called with (rounds of the search done, rounds in all).
+        Called with (adversaries of the search scored, those in all, one on four times the episodes counting four).
 
     Returns
     -------
@@ -223,19 +223,24 @@ def _search(game: _Game, seed: int, generations: int, pairs: int, episodes: int,
     rng = np.random.Generator(np.random.Philox(key=[seed, 0x61747461]))
     first = _TRAINING + 32
 
+    starts = _simple(size, game.budget, game.steps, game.slope())
+    total, scored = len(starts) + 4 * min(len(starts), 12) + 2 * pairs * generations + 4 * (generations + 1), 0
+
     def score(theta: FloatArray, count: int) -> float:
-        return float(game.play(first, count, theta[:-1].reshape(size, size + 1), abs(float(theta[-1])))[0].mean())
+        nonlocal scored
+        mean = float(game.play(first, count, theta[:-1].reshape(size, size + 1), abs(float(theta[-1])))[0].mean())
+        scored += count // episodes
+        progress(scored, total)
+        return mean
 
     # Everything is scored roughly, the leaders again on more episodes: the lowest of many noisy means would be a lucky one.
-    starts = _simple(size, game.budget, game.steps, game.slope())
     rough = np.array([score(theta, episodes) for theta in starts])
     leaders = [starts[k] for k in rough.argsort(kind="stable")[:12]]
     first += episodes
     theta = leaders[int(np.argmin([score(leader, 4 * episodes) for leader in leaders]))].copy()
     finalists = [theta.copy()]
     step = 0.5 * max(float(np.linalg.norm(theta[:-1])), 1e-6) / np.sqrt(theta.size)
-    for generation in range(generations):
-        progress(generation + 1, generations + 1)
+    for _ in range(generations):
         first += 4 * episodes
         directions = rng.standard_normal((pairs, theta.size))
         values = np.array([[score(theta + step * d, episodes), score(theta - step * d, episodes)] for d in directions])
@@ -244,7 +249,6 @@ def _search(game: _Game, seed: int, generations: int, pairs: int, episodes: int,
         finalists.append(theta.copy())
     first += 4 * episodes
     final = finalists[int(np.argmin([score(f, 4 * episodes) for f in finalists]))]
-    progress(generations + 1, generations + 1)
     return final[:-1].reshape(size, size + 1), abs(float(final[-1]))
 
 

@@ -91,14 +91,14 @@ def parse_until(text: str) -> tuple[float, float]:
 
 
 @contextmanager
-def _progress(total: int, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+def _progress(total: int | None, quiet: bool, what: str = "sampling") -> Iterator[Callable[[int, int], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("sampling"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as bar:  # a log gets the results alone
-        task = bar.add_task("sampling", total=total)
+        task = bar.add_task(what, total=total)
         yield lambda done, of: bar.update(task, completed=done, total=of)
 
 
@@ -412,6 +412,7 @@ def attack(
     alpha: Alpha = 0.05,
     seed: Seed = 0,
     frames: Frames = 1,
+    generations: Annotated[int, typer.Option(help="Rounds of the search for an adversary; more of them find a stronger one.", min=0)] = 20,
     certificate: Annotated[Path | None, typer.Option(help="Certificate to set beside the attack.")] = None,
     trust: Trust = False,
     json_: Json = False,
@@ -426,7 +427,9 @@ def attack(
         stored, _ = read_certificate(certificate)
         _require_same_game(stored, loaded.sha256, env, scale, frames)
         lower["certified_lower"] = float(stored.evaluate([budget])[0])
-    found = run_attack(loaded, env, sigma=scale, budget=budget, episodes=episodes, seed=seed, frames=frames, alpha=alpha)
+    with _progress(None, json_, "searching an adversary") as progress:
+        found = run_attack(
+            loaded, env, sigma=scale, budget=budget, episodes=episodes, seed=seed, frames=frames, alpha=alpha, generations=generations, progress=progress)
     facts: dict[str, Any] = {**found.to_json(), **lower}
     if json_:
         typer.echo(json.dumps(facts))

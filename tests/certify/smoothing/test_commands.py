@@ -178,7 +178,7 @@ def test_a_store_is_continued_only_when_asked_and_gives_the_same_certificate(lem
 
 def test_an_attack_stands_beside_a_certificate(lemmata):
     assert lemmata(*REWARD, "--budgets", "0.3", "--out", "cert.json")[0] == 0
-    options = ["--policy", "default", "--env", "CartPole-v1", "--sigma", "0.2", "--budget", "0.3", "--episodes", "100", "--certificate", "cert.json", "--json"]
+    options = ["--policy", "default", "--env", "CartPole-v1", "--sigma", "0.2", "--budget", "0.3", "--episodes", "100", "--generations", "1", "--certificate", "cert.json", "--json"]
     status, out, _ = lemmata("certify", "attack", *options)
     facts = json.loads(out)
     assert status == 0

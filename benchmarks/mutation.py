@@ -8,7 +8,8 @@ expected.  Sources are changed in a copy, so decorated functions and compiled ke
 
 Mutants of `theory` are sorted by what they do to the functions on arguments met in the tests: *unsafe* ones make an upper bound
 smaller, a lower bound larger or an exact figure different, *loose* ones only move a bound the other way, *unseen* ones change no
-result.  Survivors are printed with their line; `--again` judges those of a record once more, after tests were added.  Those that change nothing that can be observed are listed in EQUIVALENT by hand.
+result.  Survivors are printed with their line; `--again` judges those of a record once more, after tests were added.  Those that
+change nothing that can be observed are listed in EQUIVALENT by hand.
 """
 
 from __future__ import annotations

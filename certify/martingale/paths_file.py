@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from certify._files import write_atomically
+from mdps import BrokenFile
 from mdps.diffusions.paths import Paths
+from mdps.formats._npz import read_arrays
 
 __all__ = ["load_paths", "save_paths"]
 
@@ -62,17 +63,9 @@ def load_paths(path: str | Path) -> Paths:
     """
     source = Path(path)
     try:
-        with zipfile.ZipFile(source) as archive:
-            size = sum(entry.file_size for entry in archive.infolist())
-        if size > LARGEST:
-            raise ValueError(f"paths must unpack to at most {LARGEST} bytes, {source} says {size}")
-        with np.load(source, allow_pickle=False) as data:
-            names = set(data.files)
-            if not {"time", "state", "reward"} <= names or not names <= set(MEMBERS):
-                raise ValueError(f"paths must have the members time, state, reward and optionally terminal; {source} has {sorted(names)}")
-            members = {name: data[name] for name in names}
-    except (zipfile.BadZipFile, KeyError, EOFError) as error:
-        raise ValueError(f"paths must be an .npz archive, {source} is not: {error}") from None
-    except ValueError as error:
-        raise error if str(error).startswith("paths must") else ValueError(f"paths must hold arrays of numbers, {source} does not: {error}") from None
+        members = read_arrays(source, MEMBERS, what="file of paths", max_bytes=LARGEST)
+    except BrokenFile as error:
+        raise ValueError(f"paths must be an .npz archive of plain arrays, {source} cannot be read as one ({error.reason})") from None
+    if not {"time", "state", "reward"} <= set(members):
+        raise ValueError(f"paths must have the members time, state, reward and optionally terminal; {source} has {sorted(members)}")
     return Paths(members["time"], members["state"], members["reward"], members.get("terminal"))

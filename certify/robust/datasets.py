@@ -1,6 +1,6 @@
 """Offline data for the robust learners: K trajectories of H steps, from arrays, a file, a Minari dataset or a nominal linear model.
 
-File format (`.npz`, read with `allow_pickle=False`): `states`, (K, H+1) integers or (K, H+1, p) floats, the last state of each trajectory
+File format (`.npz`, plain arrays only): `states`, (K, H+1) integers or (K, H+1, p) floats, the last state of each trajectory
 included; `actions`, (K, H) integers; optionally `features`, (S, A, d) or (H, S, A, d), and `reward_weights`, (d,) or (H, d), which make the
 file a whole problem for `lemmata certify robust --dataset FILE`.  At most 16 members and 4 GiB unpacked, both checked before anything is read.
 """
@@ -10,8 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -320,29 +318,15 @@ def load_problem(path: str | os.PathLike[str]) -> tuple[OfflineDataset, FloatArr
     OSError
         If it cannot be read.
     """
+    from mdps import BrokenFile
+    from mdps.formats._npz import read_arrays
+
+    names = ("states", "actions", "features", "reward_weights")
     try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-        size = sum(member.file_size for member in members)
-        if len(members) > _MOST_MEMBERS or size > _LARGEST_FILE:
-            raise ValueError(f"dataset {path} must have at most {_MOST_MEMBERS} members and 4 GiB, got {len(members)} members and {size} bytes")
-        arrays = _members(path)
-    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError, MemoryError) as error:
-        raise ValueError(f"dataset {path} must be an .npz file, got one that cannot be read: {error}") from None
+        arrays = read_arrays(Path(path), names, what="dataset", max_bytes=_LARGEST_FILE, max_members=_MOST_MEMBERS, only_these=False)
+    except BrokenFile as error:
+        raise ValueError(f"dataset {path} must be an .npz file of plain arrays, got one that cannot be read ({error.reason})") from None
     if not {"states", "actions"} <= set(arrays):
         raise ValueError(f"dataset {path} must hold the arrays states and actions, got {', '.join(sorted(arrays)) or 'neither'}")
     extras = [require_numbers(name, arrays[name]) if name in arrays else None for name in ("features", "reward_weights")]
     return offline_dataset(arrays["states"], arrays["actions"], source=str(Path(path).name)), extras[0], extras[1]
-
-
-def _members(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
-    """Return the arrays of a file by name."""
-    arrays = {}
-    with np.load(path, allow_pickle=False) as stored:
-        for name in ("states", "actions", "features", "reward_weights"):
-            if name in stored.files:
-                try:
-                    arrays[name] = np.asarray(stored[name])
-                except ValueError as error:
-                    raise ValueError(f"{name} of dataset {path} must be an array of numbers, got one that cannot be read: {error}") from None
-    return arrays

@@ -14,9 +14,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +23,7 @@ from numpy.typing import NDArray
 from mdps._errors import BrokenFile, ModelError
 from mdps._validate import require_integer
 from mdps.formats._files import require_size, write_atomically
+from mdps.formats._npz import read_arrays
 from mdps.models import FiniteHorizonMDP, LinearMDP, TabularMDP
 
 __all__ = ["load_model", "save_model"]
@@ -158,41 +156,9 @@ def _existing(path: Path) -> Path | None:
 def _read_archive(path: Path, max_bytes: int) -> dict[str, NDArray[Any]]:
     size = require_size(path, max_bytes)
     try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-            names = [member.filename.removesuffix(".npy") for member in members]
-            strange = [n for n, m in zip(names, members, strict=True) if n not in _MEMBERS or not m.filename.endswith(".npy")]
-            if strange or len(set(names)) < len(names):
-                raise BrokenFile(path, f"is no model file: it has the member {(strange or names)[0]!r}")
-            total = sum(member.file_size for member in members)
-            if total > max_bytes or total > max(_HARMLESS, _LARGEST_RATIO * size):
-                raise BrokenFile(path, f"unpacks from {size} to {total} bytes, which is more than a model file may")
-            return {name: _read_member(path, archive, member) for name, member in zip(names, members, strict=True)}
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
-        raise BrokenFile(path, f"is no readable archive: {error}") from None
-
-
-def _read_member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[Any]:
-    """Read one array whose header tells the truth about the size of what follows."""
-    with archive.open(member) as stream:
-        try:
-            version = np.lib.format.read_magic(stream)
-            reader = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
-            if reader is None:
-                raise ValueError(f"unknown array format {version}")
-            shape, fortran, dtype = reader(stream)
-        except (ValueError, SyntaxError, TypeError, OverflowError, MemoryError, RecursionError) as error:
-            raise BrokenFile(path, f"member {member.filename} has a broken header: {str(error).splitlines()[0] if str(error) else error!r}") from None
-        if dtype.kind not in "fiubU":
-            raise BrokenFile(path, f"member {member.filename} holds {dtype}; allowed are numbers, booleans and text")
-        wanted = prod(shape) * dtype.itemsize
-        if stream.tell() + wanted != member.file_size:
-            raise BrokenFile(path, f"member {member.filename} announces {wanted} bytes of data and has {member.file_size - stream.tell()}")
-        raw = stream.read(wanted)
-        if len(raw) != wanted:
-            raise BrokenFile(path, f"member {member.filename} ends after {len(raw)} of {wanted} bytes")
-    array = np.frombuffer(raw, dtype=dtype)
-    return array.reshape(shape[::-1]).T if fortran else array.reshape(shape)
+        return read_arrays(path, _MEMBERS, what="model file", max_bytes=min(max_bytes, max(_HARMLESS, _LARGEST_RATIO * size)))
+    except OSError as error:
+        raise BrokenFile(path, f"cannot be read: {error.strerror}") from None
 
 
 def _build(path: Path, arrays: dict[str, NDArray[Any]]) -> Model:

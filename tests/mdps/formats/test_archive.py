@@ -99,6 +99,7 @@ HOSTILE = {
     "overflowing shape": (GOOD | {"transition": header((2**40, 2**40, 2**40))}, "announces"),
     "negative shape": (GOOD | {"transition": header((-1, 1, 1), data=b"\0" * 8)}, "announces"),
     "truncated data": (GOOD | {"transition": header((1, 1, 1), data=b"\0" * 7)}, "announces"),
+    "nested header": (GOOD | {"reward": b"\x93NUMPY\x01\x00\x20\x00" + b"(((((((".ljust(32)}, "broken header"),
     "long header": (GOOD | {"reward": b"\x93NUMPY\x01\x00\xff\xff" + b" " * 65535}, "broken header"),
     "unknown version": (GOOD | {"reward": b"\x93NUMPY\x09\x00" + b"\0" * 64}, "broken header"),
     "zeros that unpack": (GOOD | {"transition": header((1, 1, 30_000_000), data=b"\0" * 240_000_000)}, "unpacks from"),

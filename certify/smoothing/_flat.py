@@ -113,6 +113,8 @@ def write_npz(policy: MlpPolicy, path: Path) -> None:
     for k, (w, b) in enumerate(zip(policy.weights, policy.biases, strict=True)):
         arrays[f"W{k}"], arrays[f"b{k}"] = w, b
     arrays["activation"], arrays["head"] = np.array(policy.activation), np.array(policy.head.kind)
+    if policy.head.start:
+        arrays["start"] = np.array(policy.head.start)
     if policy.head.kind == "box":
         arrays.update(low=np.array(policy.head.low), high=np.array(policy.head.high), squash=np.array(int(policy.head.squash)))
     np.savez(path, **arrays)

@@ -119,6 +119,12 @@ def test_npz_round_trip(tmp_path_factory: pytest.TempPathFactory, hidden: list[i
     np.testing.assert_allclose(again.scores(x), plain_forward(policy, x), rtol=1e-10, atol=1e-12)
 
 
+def test_npz_keeps_the_number_of_the_first_action(tmp_path: Path) -> None:
+    policy = MlpPolicy((np.eye(3),), (np.zeros(3),), "tanh", Head("argmax", start=5))
+    write_npz(policy, tmp_path / "policy.npz")
+    assert load_policy(tmp_path / "policy.npz").act(np.eye(3)).tolist() == policy.act(np.eye(3)).tolist() == [5, 6, 7]
+
+
 def test_safetensors_agree_with_npz(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     arrays = {"W0": rng.normal(size=(4, 5)), "b0": rng.normal(size=5), "W1": rng.normal(size=(5, 2)), "b1": rng.normal(size=2)}

@@ -43,7 +43,7 @@ def test_instances_survive_a_file_and_sides_are_pure(check):
 
 @pytest.mark.parametrize("check", CHECKS, ids=IDS)
 def test_figures_have_labels(check):
-    figure = Figure()
+    figure = Figure(layout="constrained")
     check.figure(figure)
     assert figure.axes
     assert all(axes.get_xlabel() for axes in figure.axes)

@@ -87,6 +87,7 @@ def projection_errors(figure: Figure) -> None:
     left.loglog(sizes, bounds.categorical_fixed_point_wasserstein(dz, gamma), color=ORANGE, label=r"$dz/(2(1-\gamma))$")
     left.loglog(sizes, bounds.categorical_fixed_point_wasserstein_by_cramer(1.0, dz, gamma), color=RED, label="by the Cramér distance")
     left.loglog(sizes, dz / 2, color=GREY, ls=":", label="$dz/2$ (refuted)")
+    left.set_ylim(top=200.0)  # room for the legend
     _finish(left, rf"Categorical, deterministic cycle, $\gamma$ = {gamma}", "atoms K", "error")
     chain = random_lattice(5, actions=1, states=3)
     truth = return_distribution(chain.mdp(), np.zeros(3, dtype=int), representation="exact", sweeps=11)

@@ -69,7 +69,6 @@ def broken(figure: Figure) -> None:
     axes.set_xlim(0, 1.0)
     axes.set_ylim(-0.6, len(names) + 0.3)
     axes.legend(fontsize=8, loc="upper right")
-    figure.subplots_adjust(left=0.36)
 
 
 def table(figure: Figure) -> None:

@@ -227,7 +227,7 @@ def load_instance(path: str | Path) -> tuple[str, Instance]:
     """
     try:
         data = json.loads(Path(path).read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"instance must be an instance file, got {path}: {error}") from None
     if not isinstance(data, Mapping) or data.get("lemmata-instance") != 1 or not isinstance(data.get("params"), Mapping) or "key" not in data:
         raise ValueError(f"instance must be an instance file of format 1 with the entries key, name and params; {path} is not")

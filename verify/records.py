@@ -118,7 +118,7 @@ def read_record(folder: str | Path) -> Record:
         header = json.loads((path / "run.json").read_text())
     except FileNotFoundError:
         raise ValueError(f"run folder must hold run.json, got {path}, which does not") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"run.json of {path} is broken: {error}") from None
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise ValueError(f"run.json of {path} must have format {FORMAT}, got {header.get('format') if isinstance(header, dict) else header!r}")
@@ -128,7 +128,7 @@ def read_record(folder: str | Path) -> Record:
         try:
             entry = json.loads(line)
             entries[entry["key"]] = entry
-        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
+        except (ValueError, RecursionError, KeyError, TypeError):
             continue
     return Record(path, header, entries)
 

@@ -113,9 +113,10 @@ def test_a_record_of_another_run_is_refused(tmp_path):
     header.write_text(header.read_text().replace('"format": 1', '"format": 99'))
     with pytest.raises(ValueError, match="format"):
         run("my_paper", out=tmp_path / "run", seed=1)
-    header.write_text("{")
-    with pytest.raises(ValueError, match="broken"):
-        run("my_paper", out=tmp_path / "run", seed=1)
+    for text in ("{", "[" * 200_000, '{"format": ' + "9" * 5000 + "}"):
+        header.write_text(text)
+        with pytest.raises(ValueError, match="broken"):
+            run("my_paper", out=tmp_path / "run", seed=1)
     with pytest.raises(ValueError, match=r"run\.json"):
         records.read_record(tmp_path)
 
@@ -170,7 +171,13 @@ def test_a_hunt_finds_the_counterexample_of_a_refuted_claim_and_the_tight_instan
         hunt(check_of("my_paper/AM-GM"), seconds=0)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"lemmata-instance": 2, "key": "a", "params": {}}', "\x00"])
+BROKEN = {
+    "empty": "", "list": "[]", "object": "{}", "format": '{"lemmata-instance": 2, "key": "a", "params": {}}', "zero": "\x00",
+    "nested": "[" * 200_000, "digits": '{"key": ' + "9" * 5000 + "}",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", BROKEN.values(), ids=BROKEN)
 def test_broken_instance_files_are_refused(tmp_path, text):
     (tmp_path / "broken.json").write_text(text)
     with pytest.raises(ValueError, match="instance"):

@@ -117,7 +117,7 @@ def _options(pairs: list[str]) -> dict[str, Any]:
             raise ValueError(f"set must name an option of the algorithm alone, got {pair!r}; the others have a flag of their own")
         try:
             value: Any = json.loads(text)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             value = text
         found[name.replace("-", "_")] = value
     return found
